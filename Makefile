@@ -1,0 +1,36 @@
+# `make help` lists the targets. Every target that needs root takes it through sudo by itself.
+SHELL := /bin/bash
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+BIN := .venv/bin
+SEED ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup drill test test-fast lint format clean docs golden
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1\t/' | expand -t 20
+
+setup:  ## install what is missing: Debian packages, the virtual environment, the lab's image
+	@$(SUDO) bash lab/setup.sh
+
+drill: setup  ## lose Daejeon in the lab, keep the service, and write the report (SEED=n)
+	@$(SUDO) $(BIN)/hanbat drill run site-loss --seed $(SEED)
+
+test: setup lint  ## everything: lint, unit tests, tests on the lab's machines, one whole drill
+	@$(SUDO) $(BIN)/python -m pytest
+
+test-fast:  ## the tests that need neither the lab nor root
+	@$(BIN)/python -m pytest -m 'not lab'
+
+lint:  ## ruff, pyright, the layers
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports && $(BIN)/pyright
+
+format:  ## let ruff lay out the code
+	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+docs:  ## write the documents that come from the code
+	@$(BIN)/hanbat topology settings > docs/settings.md
+
+clean:  ## take the lab down and remove what was built here (the cached image stays)
+	@if [ -x $(BIN)/hanbat ]; then $(SUDO) $(BIN)/hanbat lab down; fi
+	@rm -rf .venv .build build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
