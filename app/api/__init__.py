@@ -1,0 +1,1 @@
+"""The JSON API: one blueprint made from app/operations.py, and its OpenAPI description."""

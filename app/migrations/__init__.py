@@ -1,0 +1,1 @@
+"""Raw-SQL migrations, driven by alembic; ``run.migrate`` is what ``python -m app migrate`` calls."""

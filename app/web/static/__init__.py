@@ -1,0 +1,1 @@
+"""Style sheet and icon of the pages (a package, so that the wheel carries them)."""
