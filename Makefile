@@ -30,6 +30,7 @@ format:  ## let ruff lay out the code
 
 docs:  ## write the documents that come from the code
 	@$(BIN)/hanbat topology settings > docs/settings.md
+	@$(BIN)/hanbat errors --markdown > docs/errors.md
 
 clean:  ## take the lab down and remove what was built here (the cached image stays)
 	@if [ -x $(BIN)/hanbat ]; then $(SUDO) $(BIN)/hanbat lab down; fi

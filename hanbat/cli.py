@@ -22,6 +22,7 @@ from hanbat.errors import Exit, HanbatError, render
 COMMANDS = {
     "topology": "hanbat.commands.topology:topology",
     "render": "hanbat.commands.render:render",
+    "errors": "hanbat.commands.errors:errors",
     "lab": "lab.cli:lab",
     "drill": "lab.drill.cli:drill",
 }

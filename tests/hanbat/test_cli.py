@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hanbat import settings_reference
+from hanbat import error_reference, settings_reference
 from hanbat.cli import COMMANDS, LazyGroup, hanbat, main
 from hanbat.errors import Exit
 
@@ -70,3 +70,14 @@ def test_every_setting_has_a_help_text() -> None:
     rows = [line for line in settings_reference.markdown().splitlines() if line.startswith("| `")]
     assert len(rows) > 30
     assert [row for row in rows if row.endswith("|  |")] == []
+
+
+def test_the_error_reference_is_what_the_packages_say() -> None:
+    written = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
+    assert written == error_reference.markdown(), "run: make docs"
+
+
+def test_every_error_has_a_meaning_and_a_code_of_its_own() -> None:
+    kinds = error_reference.all_errors()
+    assert len(kinds) > 8
+    assert [kind.__name__ for kind in kinds if not kind.__doc__] == []

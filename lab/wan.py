@@ -1,0 +1,92 @@
+"""WAN links with delay, bandwidth and loss: netem where the kernel has it, else vde's wirefilter."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+from hanbat.topology import Wan
+from lab import commands
+from lab.cgroups import Cgroup
+from lab.errors import LabError
+from lab.plan import NetworkPlan, WanLink
+from lab.processes import run_in
+
+NETEM = "netem"
+WIREFILTER = "wirefilter"
+# Above this wirefilter is the narrow place itself (design, section 2), so it is not told a limit.
+WIREFILTER_CEILING_MBIT = 700
+
+
+def emulation() -> str:
+    """Which emulation this kernel allows: tried in a namespace of its own, gone right after."""
+    tried = commands.run(
+        ["unshare", "--net", "tc", "qdisc", "add", "dev", "lo", "root", "netem", "delay", "1ms"], check=False
+    )
+    return NETEM if tried.returncode == 0 else WIREFILTER
+
+
+def netem_arguments(wan: Wan) -> list[str]:
+    """Arguments of `tc qdisc ... netem` for one direction."""
+    words = ["delay", f"{_us(wan.delay)}us", "rate", f"{wan.bandwidth_mbit}mbit", "limit", "100000"]
+    return words + (["loss", f"{wan.loss_percent:g}%"] if wan.loss_percent else [])
+
+
+def wirefilter_arguments(wan: Wan) -> list[str]:
+    """Arguments of `wirefilter`: milliseconds one way, bytes a second, percent."""
+    words = ["-d", f"{_us(wan.delay) / 1000:g}"]
+    if wan.bandwidth_mbit < WIREFILTER_CEILING_MBIT:
+        words += ["-b", str(wan.bandwidth_mbit * 125_000)]
+    return words + (["-l", f"{wan.loss_percent:g}"] if wan.loss_percent else [])
+
+
+def _us(length: timedelta) -> int:
+    return round(length.total_seconds() * 1_000_000)
+
+
+def make(plan: NetworkPlan, wan: Wan, kind: str, group: Cgroup, run_folder: Path, logs: Path) -> None:
+    """Make all WAN links. Raises LabError."""
+    run_folder.mkdir(parents=True, exist_ok=True)
+    for number, link in enumerate(plan.wan):
+        if kind == NETEM:
+            _netem_link(link, wan)
+        else:
+            _wirefilter_link(number, link, wan, group, run_folder, logs)
+
+
+def _netem_link(link: WanLink, wan: Wan) -> None:
+    (left, right), (left_device, right_device) = link.routers, link.devices
+    commands.ip_batch(
+        [f"link add {left_device} netns {left} type veth peer name {right_device} netns {right}"]
+    )
+    for router, device in zip(link.routers, link.devices, strict=True):
+        commands.run(
+            ["tc", "-n", router, "qdisc", "add", "dev", device, "root", "netem", *netem_arguments(wan)]
+        )
+
+
+def _wirefilter_link(
+    number: int, link: WanLink, wan: Wan, group: Cgroup, run_folder: Path, logs: Path
+) -> None:
+    group.create()
+    sockets: list[str] = []
+    for side, (router, device) in enumerate(zip(link.routers, link.devices, strict=True)):
+        socket = str(run_folder / f"w{number}{'ab'[side]}")
+        sockets.append(socket)
+        _daemon(
+            ["ip", "netns", "exec", router, "vde_switch", "-s", socket, "-tap", device, "-daemon"],
+            group,
+            logs,
+        )
+    manage = str(run_folder / f"w{number}m")
+    words = ["wirefilter", "-v", ":".join(sockets), *wirefilter_arguments(wan), "-M", manage, "-daemon"]
+    _daemon(words, group, logs)
+
+
+def _daemon(argv: list[str], group: Cgroup, logs: Path) -> None:
+    """Start a program that detaches itself when it is ready."""
+    log = logs / "wan.log"
+    if run_in(group, argv, log) != 0:
+        raise LabError(
+            f"{' '.join(argv)} failed\n{commands.tail(log.read_text(encoding='utf-8', errors='replace'))}"
+        )
