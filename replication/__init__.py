@@ -1,0 +1,4 @@
+"""How data gets from site to site: PostgreSQL, Patroni and etcd, protection modes, the LSN ring and RPO.
+
+May import: hanbat.
+"""

@@ -1,0 +1,68 @@
+"""Names, ports, paths and orders that the replication parts share, all from the topology."""
+
+from __future__ import annotations
+
+from hanbat.topology import Host, HostRole, SiteRole, Topology
+
+POSTGRESQL_PORT = 5432
+PATRONI_PORT = 8008
+LSN_RING_PORT = 8010
+ETCD_CLIENT_PORT = 2379
+ETCD_PEER_PORT = 2380
+
+SUPERUSER = "postgres"
+REPLICATION_USER = "replicator"
+REWIND_USER = "rewinder"
+REST_USER = "patroni"
+
+ETCD_UNITS = ("hanbat-etcd.service", "hanbat-dcs-steward.service")
+DB_UNITS = ("hanbat-patroni.service", "hanbat-lsn-ring.service")
+
+
+def units(host: Host) -> tuple[str, ...]:
+    """Units of replication that a host starts at boot."""
+    etcd = ETCD_UNITS if host.has(HostRole.ETCD) else ()
+    return etcd + (DB_UNITS if host.has(HostRole.DB) else ())
+
+
+def bin_dir(topology: Topology) -> str:
+    """Where Debian puts the programs of this major version."""
+    return f"/usr/lib/postgresql/{topology.postgresql.version}/bin"
+
+
+def version_dir(topology: Topology) -> str:
+    """Folder of this major version; `postgres` owns it. Holds the data directory and its passwords."""
+    return f"/var/lib/postgresql/{topology.postgresql.version}"
+
+
+def data_dir(topology: Topology) -> str:
+    """The data directory: Patroni makes it, and may remove it to clone the host anew."""
+    return f"{version_dir(topology)}/{topology.cluster}"
+
+
+def etcd_url(host: Host) -> str:
+    """Where a member answers clients."""
+    return f"http://{host.address}:{ETCD_CLIENT_PORT}"
+
+
+def etcd_members_for(topology: Topology, host: Host) -> tuple[Host, ...]:
+    """The etcd members in the order in which a host should ask them.
+
+    Its own site first (nearest), then the witness (its loss is never the loss of an active site),
+    then the others.
+    """
+    home = topology.site_of(host.name)
+
+    def distance(member: Host) -> int:
+        site = topology.site_of(member.name)
+        if site.name == home.name:
+            return 0 if member.name == host.name else 1
+        return 2 if site.role is SiteRole.WITNESS else 3
+
+    return tuple(sorted(topology.hosts_with(HostRole.ETCD), key=distance))
+
+
+def remote_members(topology: Topology, host: Host) -> tuple[Host, ...]:
+    """Database hosts of other sites, seen from a host."""
+    home = topology.site_of(host.name).name
+    return tuple(h for h in topology.hosts_with(HostRole.DB) if topology.site_of(h.name).name != home)

@@ -1,0 +1,146 @@
+"""Starts Patroni: `python -m replication.patroni_launcher /etc/hanbat/patroni.yml`.
+
+Two things Patroni 4.1 does not do by itself, and nothing else:
+
+- It waits until a member of the DCS is healthy and puts that one first (`PATRONI_ETCD3_HOSTS`):
+  Patroni asks the first of its list at its start and ends, or sleeps 5 s, when that one is down.
+- In `max_protection` it replaces `SyncHandler.set_synchronous_standby_names`, so that a commit
+  always waits for a standby of another site (`replication.remote_sync`, ADR 0003).
+
+It refuses any other minor version of Patroni: the replaced function was read in 4.1 only.
+Environment, from the unit: HANBAT_PROTECTION_MODE, HANBAT_REMOTE_MEMBERS (names, spaces between).
+
+Patroni starts the postmaster through a fresh interpreter that imports this module once more, so
+what is heavy (Patroni, YAML, the topology's model) is imported where it is used, or not at all.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from hanbat.errors import Exit, HanbatError, render
+
+KNOWN_MINOR = "4.1."
+MAX_PROTECTION = "max_protection"
+MODES = frozenset({"max_availability", MAX_PROTECTION, "max_performance"})  # hanbat.topology.ProtectionMode
+DCS_WAIT_S = 60.0
+PROBE_S = 1.0
+
+
+class UnknownPatroni(HanbatError):
+    """The Patroni installed is not of the minor version whose code was read."""
+
+    code = 131
+    hint = "install patroni 4.1.x, or read the new set_synchronous_standby_names and adapt remote_sync.py"
+
+
+class DcsUnhealthy(HanbatError):
+    """No member of the DCS became healthy in time; systemd starts us again."""
+
+    code = 132
+    hint = "see whether a majority of etcd runs: systemctl status hanbat-etcd"
+
+
+class LauncherMisused(HanbatError):
+    """The unit gives no usable protection mode, or no remote members in max_protection."""
+
+    code = 133
+    hint = "render the unit anew: hanbat render HOST"
+    exit_status = Exit.USAGE
+
+
+def check_version(version: str) -> None:
+    """Raises UnknownPatroni for anything but 4.1.x."""
+    if not version.startswith(KNOWN_MINOR):
+        raise UnknownPatroni(f"Patroni {version} is installed; {KNOWN_MINOR}x is known")
+
+
+def protection(environment: Mapping[str, str]) -> tuple[str, frozenset[str]]:
+    """Protection mode and remote members. Raises LauncherMisused."""
+    mode = environment.get("HANBAT_PROTECTION_MODE", "")
+    if mode not in MODES:
+        raise LauncherMisused(f"HANBAT_PROTECTION_MODE is {mode!r}, known are {', '.join(sorted(MODES))}")
+    remote = frozenset(environment.get("HANBAT_REMOTE_MEMBERS", "").split())
+    if mode == MAX_PROTECTION and not remote:
+        raise LauncherMisused("max_protection without HANBAT_REMOTE_MEMBERS")
+    return mode, remote
+
+
+def is_healthy(host: str) -> bool:
+    """Whether an etcd member, `address:port`, answers and has a majority behind it."""
+    from urllib.request import urlopen
+
+    try:
+        with urlopen(f"http://{host}/health", timeout=PROBE_S) as answer:
+            return b'"true"' in answer.read(1000)
+    except OSError:  # refused, unreachable, timed out, or 503 for "no majority"
+        return False
+
+
+def healthy_first(
+    hosts: Sequence[str],
+    *,
+    healthy: Callable[[str], bool],
+    limit_s: float,
+    now: Callable[[], float],
+    sleep: Callable[[float], None],
+) -> tuple[str, ...]:
+    """The members with the first healthy one in front, the others in their order.
+
+    Waits for one at most `limit_s` (a probe may add its own time). Raises DcsUnhealthy.
+    """
+    end = now() + limit_s
+    while True:
+        for host in hosts:
+            if healthy(host):
+                return (host, *(other for other in hosts if other != host))
+        if now() >= end:
+            raise DcsUnhealthy(f"none of {', '.join(hosts)} was healthy within {limit_s:g} s")
+        sleep(0.2)
+
+
+def _etcd_hosts(config: Path) -> tuple[str, ...]:
+    import yaml
+
+    document = cast(dict[str, Any], yaml.safe_load(config.read_text(encoding="utf-8")))
+    return tuple(cast(list[str], document["etcd3"]["hosts"]))
+
+
+def _launch(config: Path) -> None:
+    from patroni.__main__ import main as patroni_main  # pyright: ignore[reportMissingTypeStubs]
+    from patroni.version import __version__  # pyright: ignore[reportMissingTypeStubs]
+
+    from replication import remote_sync
+
+    check_version(__version__)
+    mode, remote = protection(os.environ)
+    hosts = healthy_first(
+        _etcd_hosts(config), healthy=is_healthy, limit_s=DCS_WAIT_S, now=time.monotonic, sleep=time.sleep
+    )
+    os.environ["PATRONI_ETCD3_HOSTS"] = ",".join(hosts)
+    if mode == MAX_PROTECTION:
+        remote_sync.install(remote)
+    sys.argv = ["patroni", str(config)]
+    patroni_main()
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs Patroni until it ends."""
+    if len(argv) != 2:
+        print("usage: python -m replication.patroni_launcher CONFIG", file=sys.stderr)
+        return Exit.USAGE
+    try:
+        _launch(Path(argv[1]))
+    except HanbatError as error:
+        print(render(error), file=sys.stderr)
+        return error.exit_status
+    return Exit.DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))

@@ -1,0 +1,11 @@
+-- Rendered by hanbat from sites.yml and replication/templates/post-bootstrap.sql.j2: change those, not this file.
+-- Roles and the database of the application, made once on the first primary.
+-- Passwords stay out of the server's log.
+SET log_statement TO none;
+SET log_min_duration_statement TO -1;
+SET log_min_error_statement TO panic;
+CREATE ROLE procurement_owner LOGIN PASSWORD 'fixed-app-owner';
+CREATE ROLE procurement_app LOGIN PASSWORD 'fixed-app-service';
+CREATE DATABASE procurement OWNER procurement_owner;
+REVOKE ALL ON DATABASE procurement FROM PUBLIC;
+GRANT CONNECT ON DATABASE procurement TO procurement_app;
