@@ -1,0 +1,125 @@
+"""Is every acknowledged write there, everywhere, once, and nothing else?"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any
+
+from lab.drill.case import FACT_TABLES, Case, Check, Finding
+from lab.drill.operations import Outcome
+
+
+def acknowledged_everywhere(case: Case) -> Check:
+    """An acknowledged operation absent at the primary is *lost*; absent elsewhere, *missing_on_host*."""
+    findings: list[Finding] = []
+    for operation in case.acknowledged:
+        for host in case.expect.hosts:
+            if host in case.by_key and not case.written(host, operation):
+                kind = "lost" if host == case.expect.primary else "missing_on_host"
+                findings.append(
+                    Finding(kind, operation.key, f"{operation.kind} was acknowledged and is not there", host)
+                )
+    return Check("acknowledged_everywhere", len(case.acknowledged), tuple(findings))
+
+
+def same_answer(case: Case) -> Check:
+    """Each host keeps the very answer that the client got, and a retried key got one answer."""
+    findings: list[Finding] = []
+    examined = 0
+    for operation in case.acknowledged:
+        answers = {_canonical(a.response) for a in operation.attempts if a.outcome is Outcome.ACKNOWLEDGED}
+        if len(answers) > 1:
+            findings.append(
+                Finding("answer_changed", operation.key, f"{len(answers)} different answers to one key")
+            )
+        for host in case.by_key:
+            for row in case.rows_of(host, "idempotency", operation.key):
+                examined += 1
+                if _canonical(row["response"]) not in answers:
+                    detail = f"{operation.kind}: the host keeps another answer than the client got"
+                    findings.append(Finding("answer_differs", operation.key, detail, host))
+    return Check("same_answer", examined, tuple(findings))
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False)
+
+
+def no_phantom(case: Case) -> Check:
+    """No row of this run that nobody sent, and none of an operation that was refused every time."""
+    sent = {operation.key for operation in case.operations}
+    refused = {operation.key for operation in case.refused}
+    findings: list[Finding] = []
+    examined = 0
+    for host in case.by_key:
+        rows = [*case.fact_rows(host), *(("idempotency", row) for row in _idempotency(case, host))]
+        for table, row in rows:
+            examined += 1
+            key = str(row.get("request_key"))
+            if key not in sent:
+                findings.append(Finding("phantom", key, f"{table} row that nobody sent", host))
+            elif key in refused and table != "idempotency":
+                findings.append(
+                    Finding("refused_but_written", key, f"{table} row of a refused operation", host)
+                )
+    return Check("no_phantom", examined, tuple(findings))
+
+
+def _idempotency(case: Case, host: str) -> list[Any]:
+    return [row for rows in case.by_key[host]["idempotency"].values() for row in rows]
+
+
+def no_duplicate(case: Case) -> Check:
+    """One key has one effect, and one canary sequence one row."""
+    findings: list[Finding] = []
+    examined = 0
+    for host in case.by_key:
+        effects = Counter(str(row.get("request_key")) for _, row in case.fact_rows(host))
+        answers = Counter(str(row.get("request_key")) for row in _idempotency(case, host))
+        numbers = Counter(
+            (row["stream"], row["sequence"]) for rows in case.by_key[host]["canary"].values() for row in rows
+        )
+        examined += len(effects)
+        findings += [
+            Finding("duplicate", key, f"{n} effects of one key", host) for key, n in effects.items() if n > 1
+        ]
+        findings += [
+            Finding("duplicate", key, f"{n} answers kept for one key", host)
+            for key, n in answers.items()
+            if n > 1
+        ]
+        findings += [
+            Finding("duplicate", f"{stream}/{number}", f"{n} rows of one sequence", host)
+            for (stream, number), n in numbers.items()
+            if n > 1
+        ]
+    return Check("no_duplicate", examined, tuple(findings))
+
+
+def hosts_agree(case: Case) -> Check:
+    """Every row of this run is the same on every host; a host that was not read leaves doubt."""
+    findings: list[Finding] = []
+    reference = case.primary
+    if reference is None:
+        return Check("hosts_agree", 0, note="the primary was not read")
+    examined = 0
+    for snapshot in case.snapshots:
+        if snapshot.host == reference.host:
+            continue
+        for table in (*FACT_TABLES.values(), "idempotency"):
+            ours = Counter(_canonical(dict(row)) for row in reference.rows(table))
+            theirs = Counter(_canonical(dict(row)) for row in snapshot.rows(table))
+            examined += ours.total()
+            if ours != theirs:
+                more, fewer = (theirs - ours).total(), (ours - theirs).total()
+                detail = f"{more} rows that the primary does not have, {fewer} of the primary's are missing"
+                findings.append(Finding("hosts_differ", table, detail, snapshot.host))
+    return Check("hosts_agree", examined, tuple(findings))
+
+
+def every_host_read(case: Case) -> Check:
+    """The audit speaks only for hosts that were read."""
+    missing = [host for host in case.expect.hosts if host not in case.by_key]
+    findings = tuple(Finding("not_read", host, "no snapshot of this host", host) for host in missing)
+    return Check("every_host_read", len(case.expect.hosts), findings, only_doubt=True)

@@ -1,0 +1,106 @@
+"""Probes of where the primary is: Patroni of every database host, the leader key in etcd, the LSN ring.
+
+They only look. A probe that got no answer says *unreachable*, it never repeats what it saw before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from typing import Any
+
+from lab.drill.clock import Clock
+from lab.drill.exchange import Exchanged, exchange
+from lab.drill.journal import Journal
+from lab.drill.operations import Stage
+
+PROBE_TIMEOUT_S = 0.8
+RING_FIELDS = ("role", "primary", "lag_bytes", "rpo_seconds", "known", "age_seconds", "site_safe")
+
+
+class Probes:
+    """Looks at intervals, journals what it saw and keeps the latest for the parent."""
+
+    def __init__(self, journal: Journal, clock: Clock) -> None:
+        self._journal = journal
+        self._clock = clock
+        self.latest: dict[str, dict[str, Any]] = {"patroni": {}, "leader": {}, "ring": {}}
+
+    async def patroni(self, host: str, url: str, interval_s: float, stopping: asyncio.Event) -> None:
+        while not stopping.is_set():
+            asked_at = self._clock.now()
+            result = await exchange(
+                "GET", f"{url}/patroni", connect_timeout_s=PROBE_TIMEOUT_S, timeout_s=PROBE_TIMEOUT_S
+            )
+            view = patroni_view(result)
+            # Silence counts from the question on; an answer counts from when it came.
+            self._keep(
+                "patroni", host, view, asked_at if view["role"] == "unreachable" else self._clock.now()
+            )
+            await asyncio.sleep(interval_s)
+
+    async def leader(self, host: str, url: str, key: str, interval_s: float, stopping: asyncio.Event) -> None:
+        """Reads Patroni's leader key through etcd's JSON gateway: a linearizable read, the DCS's own word."""
+        body = {"key": base64.b64encode(key.encode()).decode()}
+        while not stopping.is_set():
+            result = await exchange(
+                "POST",
+                f"{url}/v3/kv/range",
+                body=body,
+                connect_timeout_s=PROBE_TIMEOUT_S,
+                timeout_s=PROBE_TIMEOUT_S,
+            )
+            self._keep("leader", host, {"holder": leader_holder(result)})
+            await asyncio.sleep(interval_s)
+
+    async def ring(self, host: str, url: str, interval_s: float, stopping: asyncio.Event) -> None:
+        while not stopping.is_set():
+            result = await exchange(
+                "GET", f"{url}/rpo", connect_timeout_s=PROBE_TIMEOUT_S, timeout_s=PROBE_TIMEOUT_S
+            )
+            answered = result.status == 200 and isinstance(result.response, dict)
+            view = (
+                {name: result.response.get(name) for name in RING_FIELDS}
+                if answered
+                else {"known": "unknown"}
+            )
+            self._keep("ring", host, view)
+            await asyncio.sleep(interval_s)
+
+    def _keep(self, probe: str, host: str, seen: dict[str, Any], at: float | None = None) -> None:
+        at = self._clock.now() if at is None else at
+        self.latest[probe][host] = {"at": at, **seen}
+        self._journal.write(probe=probe, host=host, seen_at=at, **seen)
+
+
+def patroni_view(result: Exchanged) -> dict[str, Any]:
+    """What matters of Patroni's status. `role` is primary, standby, other or unreachable."""
+    status = result.response
+    if result.stage is not Stage.ANSWERED or not isinstance(status, dict):
+        return {"role": "unreachable"}
+    role = {"primary": "primary", "master": "primary", "replica": "standby"}.get(
+        str(status.get("role")), "other"
+    )
+    if status.get("state") not in ("running", "streaming", "in archive recovery"):
+        role = "other"
+    standbys = status.get("replication") or []
+    return {
+        "role": role,
+        "state": status.get("state"),
+        "timeline": status.get("timeline"),
+        # What Patroni itself wrote to /sync: who may be promoted. It comes after what PostgreSQL shows.
+        "in_sync_set": bool(status.get("sync_standby", False) or status.get("quorum_standby", False)),
+        "unlocked": bool(status.get("cluster_unlocked", False)),
+        "streaming": sorted(row["application_name"] for row in standbys if row.get("state") == "streaming"),
+        "sync": sorted(
+            row["application_name"] for row in standbys if row.get("sync_state") in ("sync", "quorum")
+        ),
+    }
+
+
+def leader_holder(result: Exchanged) -> str | None:
+    """Who holds the leader key: a name, "" when it is free, None when the DCS did not answer."""
+    if result.status != 200 or not isinstance(result.response, dict) or "header" not in result.response:
+        return None
+    rows = result.response.get("kvs") or []
+    return base64.b64decode(rows[0]["value"]).decode() if rows else ""

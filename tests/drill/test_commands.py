@@ -1,0 +1,62 @@
+"""`hanbat drill` without a lab: list, report, and what it refuses; the evidence folder."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from lab.drill.cli import drill
+from lab.drill.errors import NoEvidence, UnknownScenario
+from lab.drill.evidence import Evidence, find
+from lab.drill.snapshot import TABLES, query
+
+from .sample_evidence import write_sample
+
+
+def test_list():
+    shown = CliRunner().invoke(drill, ["list", "--json"], catch_exceptions=False)
+    assert [scenario["name"] for scenario in json.loads(shown.output)] == ["site-loss"]
+
+
+def test_an_unknown_scenario_is_refused():
+    with pytest.raises(UnknownScenario):
+        CliRunner().invoke(drill, ["run", "flood"], catch_exceptions=False)
+
+
+def test_report_is_made_anew_from_the_evidence(tmp_path):
+    evidence = write_sample(tmp_path)
+    done = CliRunner().invoke(drill, ["report", "--evidence", str(tmp_path)], catch_exceptions=False)
+    assert done.exit_code == 0
+    assert (evidence.folder / "report.html").stat().st_size > 50_000
+
+
+def test_the_folder_says_inconclusive_from_the_first_moment(tmp_path):
+    evidence = Evidence.create(tmp_path, "run", {"verdict": "inconclusive"})
+    assert find(tmp_path, None).read_json("result.json")["verdict"] == "inconclusive"
+    evidence.write_json("result.json", {"verdict": "passed"})
+    assert find(tmp_path, "run").read_json("result.json")["verdict"] == "passed"
+    with pytest.raises(FileExistsError):
+        Evidence.create(tmp_path, "run", {})
+
+
+def test_no_evidence_is_an_error(tmp_path):
+    with pytest.raises(NoEvidence):
+        find(tmp_path, None)
+    with pytest.raises(NoEvidence):
+        find(tmp_path, "x")
+
+
+def test_a_long_log_keeps_its_newest_part(tmp_path):
+    evidence = Evidence.create(tmp_path, "run", {})
+    evidence.write_log("a.log", "old\n" + "x" * 3_000_000 + "\nnew\n")
+    kept = (evidence.folder / "logs" / "a.log").read_text()
+    assert kept.endswith("new\n")
+    assert len(kept) < 2_200_000
+
+
+def test_the_snapshot_reads_every_table_once():
+    script = query("rabc")
+    assert "\\set prefix 'rabc:%'" in script
+    assert all(script.count(f"'{table}', (select") == 1 for table in TABLES)

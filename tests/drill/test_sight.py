@@ -1,0 +1,73 @@
+"""Judgements on what the probes say: stale sight is no sight, and two primaries are none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lab.drill import sight
+from lab.drill.driver import Watched
+from lab.drill.exchange import Exchanged
+from lab.drill.operations import Stage
+from lab.drill.probes import leader_holder, patroni_view
+
+ALL = frozenset({"a", "b", "c"})
+HOME = frozenset({"a", "b"})
+WANTED = sight.Wanted(ALL, 2)
+
+
+def primary(*standbys: str, at: float = 100.0) -> dict[str, Any]:
+    names = list(standbys)
+    return {"at": at, "role": "primary", "streaming": names, "sync": names, "in_sync_set": False}
+
+
+def standby(at: float = 100.0, in_sync_set: bool = True) -> dict[str, Any]:
+    return {"at": at, "role": "standby", "streaming": [], "sync": [], "in_sync_set": in_sync_set}
+
+
+def seen(**hosts: dict[str, Any]) -> Watched:
+    return Watched(status={"at": 100.0, "seen": {"patroni": hosts}})
+
+
+def test_whole_at_home():
+    assert sight.whole(seen(a=primary("b", "c"), b=standby(), c=standby()), WANTED, HOME)
+
+
+def test_not_whole():
+    assert not sight.whole(seen(a=standby(), b=standby(), c=primary("a", "b")), WANTED, HOME)
+    assert not sight.whole(seen(a=primary("b"), b=standby(), c=standby()), WANTED, HOME)
+    assert not sight.whole(seen(a=primary("b", "c"), b=standby(), c=standby(in_sync_set=False)), WANTED, HOME)
+    assert not sight.whole(seen(a=primary("b", "c"), b=standby(), c=standby(at=90.0)), WANTED, HOME)
+    assert not sight.whole(Watched(), WANTED, HOME)
+
+
+def test_two_primaries_are_none():
+    assert sight.primary_of(seen(a=primary(), b=primary())) is None
+
+
+def test_a_primary_that_was_seen_long_ago_is_none():
+    assert sight.primary_of(seen(a=primary(at=90.0))) is None
+
+
+def test_unreachable_needs_a_look_after_the_fault_at_every_host():
+    gone = {"role": "unreachable"}
+    assert sight.unreachable(seen(a={"at": 99.0, **gone}, b={"at": 99.5, **gone}), HOME, 98.0)
+    assert not sight.unreachable(seen(a={"at": 97.0, **gone}, b={"at": 99.5, **gone}), HOME, 98.0)
+    assert not sight.unreachable(seen(a={"at": 99.0, **gone}), HOME, 98.0)
+
+
+def test_what_a_probe_says():
+    assert patroni_view(Exchanged(Stage.CONNECT))["role"] == "unreachable"
+    starting = Exchanged(Stage.ANSWERED, 503, {"role": "replica", "state": "starting"})
+    assert patroni_view(starting)["role"] == "other"
+    rows = [{"application_name": "b", "state": "streaming", "sync_state": "sync"}]
+    view = patroni_view(
+        Exchanged(Stage.ANSWERED, 200, {"role": "primary", "state": "running", "replication": rows})
+    )
+    assert (view["role"], view["streaming"], view["sync"]) == ("primary", ["b"], ["b"])
+
+
+def test_a_free_lock_is_not_an_etcd_that_did_not_answer():
+    assert leader_holder(Exchanged(Stage.ANSWERED, 200, {"header": {}, "kvs": [{"value": "ZGo="}]})) == "dj"
+    assert leader_holder(Exchanged(Stage.ANSWERED, 200, {"header": {}})) == ""
+    assert leader_holder(Exchanged(Stage.CONNECT)) is None
+    assert leader_holder(Exchanged(Stage.ANSWERED, 503, {"error": "x"})) is None
