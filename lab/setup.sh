@@ -37,31 +37,38 @@ fi
 [ ${#missing[@]} = 0 ] || echo "setup: will install the Debian packages: ${missing[*]}"
 [ "$have" = "$wanted" ] || echo "setup: will make .venv with the Python packages of requirements-dev.lock"
 
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+# Runs a command with its words kept aside; they are shown only when it fails.
+quietly() {
+    if ! "$@" > "$log" 2>&1; then
+        tail -n 30 "$log" >&2
+        echo "ERROR [003]: failed: $*" >&2
+        echo "HINT: the lines above say why; make setup goes on where it stopped" >&2
+        exit 1
+    fi
+}
+
 if [ ${#missing[@]} != 0 ]; then
     # The test server is started by the tests; Debian's own cluster is not wanted.
     if [ ! -e /etc/postgresql-common/createcluster.conf ]; then
         mkdir -p /etc/postgresql-common
         echo "create_main_cluster = false" > /etc/postgresql-common/createcluster.conf
-        made_conf=1
     fi
-    log=$(mktemp)
-    echo "setup: apt-get update and install ..."
-    if ! { apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends \
-            -o Dpkg::Options::=--force-confold install "${missing[@]}"; } > "$log" 2>&1; then
-        tail -n 20 "$log" >&2
-        echo "ERROR [003]: the packages could not be installed; the whole log is $log" >&2
-        exit 1
-    fi
-    rm -f "$log"
-    [ -z "${made_conf:-}" ] || sed -i 's/^#\? *create_main_cluster.*/create_main_cluster = false/' /etc/postgresql-common/createcluster.conf
+    echo "setup: apt-get update"
+    quietly apt-get -q update
+    echo "setup: apt-get install"
+    quietly env DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends \
+        -o Dpkg::Options::=--force-confold install "${missing[@]}"
 fi
 if [ "$have" != "$wanted" ]; then
-    echo "setup: making .venv ..."
     # Debian's own Python: services and tests of other users must be able to read it.
-    [ -x .venv/bin/python ] || /usr/bin/python3 -m venv .venv
-    .venv/bin/python -m pip install -q --disable-pip-version-check --upgrade pip setuptools wheel
-    .venv/bin/python -m pip install -q --disable-pip-version-check -r requirements-dev.lock
-    .venv/bin/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+    [ -x .venv/bin/python ] || quietly /usr/bin/python3 -m venv .venv
+    pip=(.venv/bin/python -m pip install -q --disable-pip-version-check)
+    echo "setup: Python packages"
+    quietly "${pip[@]}" --upgrade pip setuptools wheel
+    quietly "${pip[@]}" -r requirements-dev.lock
+    quietly "${pip[@]}" --no-deps --no-build-isolation -e .
     echo "$wanted" > "$stamp"
 fi
 echo "setup: done"

@@ -39,14 +39,15 @@ def _etcd(topology: Topology, host: Host) -> Iterator[File]:
 
 def _patroni(topology: Topology, host: Host, secrets: Secrets) -> Iterator[File]:
     dynamic = protection.dynamic_configuration(topology)
-    may_bootstrap = topology.site_of(host.name).role is SiteRole.PRIMARY
+    at_home = topology.site_of(host.name).role is SiteRole.PRIMARY
     yield File(
         "/etc/hanbat/patroni.yml",
         _text(
             "patroni.yml.j2", topology, host,
             secrets=secrets, dynamic=dynamic, parameters=server.parameters(topology),
             hba=access.rules(topology), priority=sync_set.priorities(topology)[host.name],
-            etcd=layout.etcd_members_for(topology, host), may_bootstrap=may_bootstrap,
+            failover_priority=2 if at_home else 1,
+            etcd=layout.etcd_members_for(topology, host), may_bootstrap=at_home,
         ),
         mode=0o600, owner="postgres", group="postgres",
     )  # fmt: skip
@@ -54,7 +55,7 @@ def _patroni(topology: Topology, host: Host, secrets: Secrets) -> Iterator[File]
     control = _text("patronictl.yml.j2", topology, host, secrets=secrets, etcd=members)
     yield File("/etc/hanbat/patronictl.yml", control, mode=0o640, group="postgres")
     yield File("/etc/hanbat/dcs.yml", _text("dcs.yml.j2", topology, host, dynamic=dynamic))
-    if may_bootstrap:
+    if at_home:
         sql = _text("post-bootstrap.sql.j2", topology, host, "--", secrets=secrets, access=access)
         yield File("/etc/hanbat/post-bootstrap.sql", sql, mode=0o600, owner="postgres", group="postgres")
     remote = layout.remote_members(topology, host)
