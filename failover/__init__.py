@@ -1,5 +1,20 @@
-"""Observe, plan, act: observers, the pure planner, the executor; switchover and failback.
+"""Observe, plan, act: the part that decides that another host becomes primary, and makes it so.
 
-Empty until part 2: today a takeover is Patroni's own, when its lease runs out.
+The argument why a takeover is safe without power fencing is `docs/adr/0005-replication-is-the-fence.md`.
+Read the modules in this order; each holds one idea:
+
+- `view`: what a controller knows at one moment, frozen. Time is data in it, as ages and durations.
+- `freshness`: how a controller ages what others published, by its own clock only.
+- `policy`: what an operator sets: window, limits, and who decides about each kind of move.
+- `votes`: many observers, one vote a site.
+- `candidates`: who could take over, in which order.
+- `guards`: the conditions of a takeover, one small function each: holds, fails or unknown.
+- `table`: which guard leads to which action in which phase: numbered rows, checked when imported.
+- `planner`: `plan(view)` walks the table. Pure: no I/O, no clock, no randomness.
+- `transaction`: the etcd transactions as data.
+- `commands`, `executor`: what a plan asks for, and carrying it out. Every command is safe twice.
+- `decision_support`: what a person is told when the proof does not hold.
+
+`tests/simulation` runs this planner and this executor against models of etcd, Patroni and PostgreSQL.
 May import: `hanbat`, `replication`, `backup_site`, `primary`.
 """

@@ -1,0 +1,64 @@
+"""What a plan asks for. Each command is data, and safe to carry out twice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from failover.transaction import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Send a transaction that changes our operation key. Twice: the second finds the key changed."""
+
+    transaction: Transaction
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class TakeLock:
+    """Send the takeover transaction, if the plan is not older than its limit. Twice: as `Write`.
+
+    `valid_ms`: how old the plan's view may be, by the controller's monotonic clock, when it is sent.
+    """
+
+    transaction: Transaction
+    valid_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class RevokeLease:
+    """Revoke the old primary's lease, so that an old Patroni learns it. Twice: it is gone already.
+
+    etcd cannot make this conditional. Should the old primary have its lock again by then, with the
+    same lease, it loses it once more, as by an expiry: time is lost, nothing else (ADR 5).
+    """
+
+    lease: int
+
+
+@dataclass(frozen=True, slots=True)
+class PushRoutes:
+    """Send clients to the new primary. A receiver ignores an epoch lower than one it has seen."""
+
+    primary: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class CutSessions:
+    """Close what is still connected to the old primary. Epoch as in `PushRoutes`."""
+
+    host: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Tell people. `urgent`: a person must decide or act now."""
+
+    text: str
+    urgent: bool
+
+
+Command = Write | TakeLock | RevokeLease | PushRoutes | CutSessions | Tell

@@ -1,0 +1,270 @@
+"""The conditions of a takeover, one small function each: it holds, it fails, or it is unknown, and why.
+
+A takeover needs every guard of its phase to hold. Unknown never counts as holding, and never as failing
+where failing would allow something. What goes wrong without each of them is shown by a test of the same
+name in `tests/failover/test_guards.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from failover.candidates import acknowledged_lsn, received_lsn
+from failover.policy import Mode, MoveKind
+from failover.view import DcsState, NotSeen, Operation, Phase, Reach, Role, SyncMode, View
+from failover.votes import fresh, sites_without, votes
+
+
+class Held(StrEnum):
+    HOLDS = "holds"
+    FAILS = "fails"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    held: Held
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One possible takeover in one view. `candidate` is None when no sync standby is reachable."""
+
+    view: View
+    dcs: DcsState
+    old: str | None
+    candidate: str | None
+    kind: MoveKind | None
+    operation: Operation | None
+
+
+Guard = Callable[[Case], Verdict]
+
+
+def holds(reason: str) -> Verdict:
+    return Verdict(Held.HOLDS, reason)
+
+
+def fails(reason: str) -> Verdict:
+    return Verdict(Held.FAILS, reason)
+
+
+def unknown(reason: str) -> Verdict:
+    return Verdict(Held.UNKNOWN, reason)
+
+
+def check(truth: bool, reason: str) -> Verdict:
+    return Verdict(Held.HOLDS if truth else Held.FAILS, reason)
+
+
+def dcs_seen(view: View) -> Verdict:
+    """A majority of etcd answered a linearizable read that began a moment ago."""
+    if isinstance(view.dcs, NotSeen):
+        return unknown(f"the DCS was not read: {view.dcs.reason}")
+    if view.dcs_age_ms > view.policy.dcs_fresh_ms:
+        return unknown(f"the read of the DCS began {view.dcs_age_ms} ms ago")
+    return holds("a majority of etcd answered")
+
+
+def lock_held(case: Case) -> Verdict:
+    """There is a lock to take. Without one Patroni's own race is under way, and is safe."""
+    return check(case.dcs.lock is not None, f"lock holder: {case.dcs.lock and case.dcs.lock.holder}")
+
+
+def primary_unreachable(case: Case) -> Verdict:
+    """At least two sites hold the primary unreachable over the whole window."""
+    if case.old is None:
+        return unknown("no primary is known")
+    against = sites_without(case.view, (case.old,))
+    reason = f"{case.old} is unreachable from: {', '.join(sorted(against)) or 'nowhere'}"
+    if len(against) >= 2:
+        return holds(reason)
+    seen = votes(case.view, case.old).values()
+    return fails(reason) if Reach.REACHABLE in seen else unknown(reason)
+
+
+def no_hold(case: Case) -> Verdict:
+    """No person has asked the controllers to keep still."""
+    return check(case.dcs.hold_revision == 0, "a hold is set" if case.dcs.hold_revision else "no hold")
+
+
+def not_paused(case: Case) -> Verdict:
+    """Patroni is not paused (maintenance): then it would not promote anyway."""
+    if case.dcs.config is None:
+        return unknown("/config is absent")
+    return check(not case.dcs.config.paused, f"pause in /config: {case.dcs.config.paused}")
+
+
+def no_failover_key(case: Case) -> Verdict:
+    """Nobody else's switchover is under way."""
+    return check(case.dcs.failover_revision == 0, f"/failover at revision {case.dcs.failover_revision}")
+
+
+def block_over(case: Case) -> Verdict:
+    """The last operation, also an aborted one, ended long enough ago, as seen by this controller."""
+    if case.operation is None:
+        return holds("no operation before")
+    if case.operation.phase not in (Phase.DONE, Phase.ABORTED):
+        return fails(f"operation {case.operation.epoch} is under way")
+    age, block = case.view.operation_age_ms, case.view.policy.block_ms
+    return check(age >= block, f"the last operation ended {age} ms ago; block period {block} ms")
+
+
+def all_acknowledge(case: Case) -> Verdict:
+    """Every member of /sync acknowledges every commit: mode `on`, not a quorum of them."""
+    if case.dcs.config is None:
+        return unknown("/config is absent")
+    mode = case.dcs.config.sync_mode
+    return check(mode is SyncMode.ON, f"synchronous_mode: {mode}")
+
+
+def sync_is_the_holders(case: Case) -> Verdict:
+    """/sync was written by the present lock holder, so it describes what *he* waits for."""
+    if case.dcs.sync is None or case.dcs.lock is None:
+        return unknown("/sync or /leader is absent")
+    leader, holder = case.dcs.sync.leader, case.dcs.lock.holder
+    return check(leader == holder, f"/sync names {leader}, the lock holder is {holder}")
+
+
+def candidate_in_sync(case: Case) -> Verdict:
+    """The heart of the proof: no commit is acknowledged that the candidate has not flushed."""
+    if case.candidate is None:
+        return fails("no sync standby is reachable")
+    if case.dcs.sync is None:
+        return unknown("/sync is absent")
+    return check(
+        case.candidate in case.dcs.sync.members,
+        f"{case.candidate} is {'' if case.candidate in case.dcs.sync.members else 'not '}in /sync",
+    )
+
+
+def candidate_ready(case: Case) -> Verdict:
+    """The candidate's own site reaches it, and it is a running standby."""
+    if case.candidate is None:
+        return fails("no sync standby is reachable")
+    home = case.view.site_of(case.candidate)
+    seen = [one.of(case.candidate) for one in fresh(case.view) if one.site == home]
+    if not seen:
+        return unknown(f"no fresh observer at {home}")
+    ready = all(one.reach is Reach.REACHABLE and one.role is Role.STANDBY for one in seen)
+    return check(ready, f"{case.candidate} seen from {home}: {seen[0].reach}, {seen[0].role}")
+
+
+def candidate_not_behind(case: Case) -> Verdict:
+    """It still has what /sync says that it has: its data directory was not lost or restored since."""
+    if case.candidate is None:
+        return fails("no sync standby is reachable")
+    has, needs = received_lsn(case.view, case.candidate), acknowledged_lsn(case.view)
+    if has is None or needs is None:
+        return unknown(f"{case.candidate} received {has}, the sync set had flushed {needs}")
+    return check(has >= needs, f"{case.candidate} received {has}, the sync set had flushed {needs}")
+
+
+def candidates_site_agrees(case: Case) -> Verdict:
+    """The candidate's own site is among those that hold the primary unreachable.
+
+    Otherwise two far sites could move the primary to where nobody misses the old one.
+    """
+    if case.candidate is None or case.old is None:
+        return fails("no sync standby is reachable")
+    home, against = case.view.site_of(case.candidate), sites_without(case.view, (case.old,))
+    return check(home in against, f"{home} holds {case.old} unreachable: {home in against}")
+
+
+def scope_proved(case: Case) -> Verdict:
+    """A change of site needs the whole site unreachable, from two sites, the candidate's among them.
+
+    An in-site move needs no more: that the candidate is reachable shows that the site is not lost.
+    """
+    if case.candidate is None or case.old is None or case.kind is None:
+        return fails("no sync standby is reachable")
+    if case.kind is MoveKind.IN_SITE:
+        return holds("the move stays inside the site")
+    site = case.view.site_of(case.old)
+    against = sites_without(case.view, case.view.hosts_at(site))
+    proved = len(against) >= 2 and case.view.site_of(case.candidate) in against
+    return check(proved, f"all of {site} is unreachable from: {', '.join(sorted(against)) or 'nowhere'}")
+
+
+def policy_allows(case: Case) -> Verdict:
+    """Automatic, or approved by a person for this lock and this candidate. Unknown: nobody has said yes."""
+    if case.kind is None or case.dcs.lock is None:
+        return fails("no move to judge")
+    mode, approval = case.view.policy.mode(case.kind), case.dcs.approval
+    if mode is Mode.AUTOMATIC:
+        return holds(f"{case.kind} moves are automatic")
+    if mode is Mode.OBSERVE:
+        return fails(f"{case.kind} moves are observed only")
+    given = (
+        approval is not None
+        and approval.candidate == case.candidate
+        and approval.lock_revision == case.dcs.lock.revision
+    )
+    if not given:
+        return unknown(f"{case.kind} moves need an approval")
+    return holds(f"approved by {approval.by}" if approval else "approved")
+
+
+def intent_stands(case: Case) -> Verdict:
+    """The lock is still held by the host, and with the lease, that the intent names."""
+    lock, intent = case.dcs.lock, case.operation
+    if intent is None:
+        return unknown("no intent")
+    same = lock is not None and (lock.holder, lock.lease) == (intent.old, intent.old_lease)
+    return check(same, f"lock holder: {lock and lock.holder}; intended against: {intent.old}")
+
+
+def candidate_holds_lock(case: Case) -> Verdict:
+    holder = case.dcs.lock and case.dcs.lock.holder
+    return check(holder is not None and holder == case.candidate, f"lock holder: {holder}")
+
+
+def lock_free(case: Case) -> Verdict:
+    return check(case.dcs.lock is None, f"lock holder: {case.dcs.lock and case.dcs.lock.holder}")
+
+
+def within_lock_limit(case: Case) -> Verdict:
+    age, limit = case.view.operation_age_ms, case.view.policy.lock_limit_ms
+    return check(age < limit, f"the operation has stood in this phase for {age} ms; limit {limit} ms")
+
+
+def within_promote_limit(case: Case) -> Verdict:
+    age, limit = case.view.operation_age_ms, case.view.policy.promote_limit_ms
+    return check(age < limit, f"the candidate has held the lock for {age} ms; limit {limit} ms")
+
+
+def candidate_is_primary(case: Case) -> Verdict:
+    """A fresh observer used the candidate as a primary."""
+    seen = [one.of(case.candidate or "") for one in fresh(case.view)]
+    writes = any(one.reach is Reach.REACHABLE and one.role is Role.PRIMARY for one in seen)
+    return check(writes, f"{case.candidate} accepts writes: {writes}")
+
+
+GUARDS: dict[str, Guard] = {
+    guard.__name__: guard
+    for guard in (
+        lock_held,
+        primary_unreachable,
+        no_hold,
+        not_paused,
+        no_failover_key,
+        block_over,
+        all_acknowledge,
+        sync_is_the_holders,
+        candidate_in_sync,
+        candidate_ready,
+        candidate_not_behind,
+        candidates_site_agrees,
+        scope_proved,
+        policy_allows,
+        intent_stands,
+        candidate_holds_lock,
+        lock_free,
+        within_lock_limit,
+        within_promote_limit,
+        candidate_is_primary,
+    )
+}

@@ -1,0 +1,44 @@
+"""What an operator sets about takeovers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class MoveKind(StrEnum):
+    IN_SITE = "in_site"  # the new primary stands at the same site
+    CROSS_SITE = "cross_site"  # a change of site
+
+
+class Mode(StrEnum):
+    """Who decides about a kind of move."""
+
+    AUTOMATIC = "automatic"
+    APPROVE = "approve"  # a person confirms; Patroni's own move is held back by `failover_priority: 0`
+    OBSERVE = "observe"  # say what would be done, and do nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Limits of the controller. All durations are measured on one machine's monotonic clock.
+
+    `window_ms`: how long a vantage point must have failed to reach the primary, without a break.
+    `fresh_ms`: an observation whose sequence has not advanced for longer is not counted.
+    `dcs_fresh_ms`: a plan is made only from a read of the DCS that began at most so long ago.
+    `block_ms`: pause after an operation has ended, well or badly, before the next one may begin.
+    `lock_limit_ms`: how long the candidate may take to get the lock before the offer is withdrawn.
+    `promote_limit_ms`: how long it may take to accept writes before people are called.
+    """
+
+    in_site: Mode = Mode.AUTOMATIC
+    cross_site: Mode = Mode.AUTOMATIC
+    window_ms: int = 1500
+    fresh_ms: int = 1500
+    dcs_fresh_ms: int = 1000
+    block_ms: int = 30_000
+    lock_limit_ms: int = 5000
+    promote_limit_ms: int = 30_000
+
+    def mode(self, kind: MoveKind) -> Mode:
+        return self.in_site if kind is MoveKind.IN_SITE else self.cross_site

@@ -1,0 +1,196 @@
+"""Each guard: the plan stops at it, and without it the plan would go on to what its test's name says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from unittest.mock import patch
+
+import pytest
+
+from failover import guards
+from failover.commands import TakeLock, Write
+from failover.planner import plan
+from failover.policy import Mode, MoveKind, Policy
+from failover.table import Action
+from failover.view import Approval, Config, NotSeen, Operation, Phase, SyncMode, SyncSet, View
+
+from .views import DCS, HOST_LOST, SITE_LOST, gone, in_phase, intended, observation, primary, standby, view
+
+CALM = tuple(
+    observation(site, primary("dj-db1"), standby("dj-db2"), standby("gg-db1"))
+    for site in ("daejeon", "gyeonggi", "sejong")
+)
+
+
+def stops_at(guard: str, seen: View) -> None:
+    """With the guard the plan ends there, without a transaction; without it, it goes on to act."""
+    decision = plan(seen)
+    assert decision.row.guard == guard, str(decision)
+    assert not any(isinstance(command, TakeLock | Write) for command in decision.commands)
+    with patch.dict(guards.GUARDS, {guard: lambda case: guards.holds("removed")}):
+        assert plan(seen).row.action in (Action.INTEND, Action.TRANSACT), str(plan(seen))
+
+
+def test_a_proved_site_loss_is_acted_on() -> None:
+    assert plan(view(SITE_LOST)).row.action is Action.INTEND
+    assert plan(intended(SITE_LOST)).row.action is Action.TRANSACT
+
+
+def test_dcs_seen_else_a_minority_would_act_on_what_it_remembers() -> None:
+    decision = plan(view(dcs=NotSeen("no majority")))
+    assert decision.commands == ()
+    assert "no majority" in decision.reason
+
+
+def test_dcs_seen_else_a_controller_that_slept_would_act_on_an_old_read() -> None:
+    assert plan(view(dcs_age_ms=1001)).commands == ()
+
+
+def test_lock_held_else_patronis_own_race_would_be_disturbed() -> None:
+    assert plan(view(dcs=replace(DCS, lock=None))).row.guard == "lock_held"
+
+
+def test_primary_unreachable_else_a_healthy_primary_would_lose_its_lock() -> None:
+    assert plan(view(CALM)).row.guard == "primary_unreachable"
+
+
+def test_primary_unreachable_else_one_sites_own_network_fault_would_move_the_primary() -> None:
+    alone = (observation("daejeon", gone("dj-db1"), standby("dj-db2"), standby("gg-db1")), *CALM[1:])
+    stops_at("primary_unreachable", view(alone))
+
+
+def test_primary_unreachable_else_a_hiccup_shorter_than_the_window_would_move_it() -> None:
+    brief = tuple(
+        observation(site, gone("dj-db1", for_ms=1499), gone("dj-db2"), standby("gg-db1"))
+        for site in ("gyeonggi", "sejong")
+    )
+    assert plan(view(brief)).row.guard == "primary_unreachable"
+
+
+def test_primary_unreachable_else_dead_observers_would_vote() -> None:
+    old = tuple(replace(one, age_ms=1501) for one in SITE_LOST)
+    assert plan(view(old)).row.guard == "primary_unreachable"
+
+
+def test_primary_unreachable_else_two_observers_at_one_site_would_be_two_votes() -> None:
+    twice = (SITE_LOST[1], replace(SITE_LOST[1], observer="gyeonggi/2"), CALM[0], CALM[2])
+    assert plan(view(twice)).row.guard == "primary_unreachable"
+
+
+def test_primary_unreachable_else_an_observer_would_outvote_its_neighbour() -> None:
+    differ = (*SITE_LOST[1:], observation("gyeonggi", *CALM[1].hosts, name="gyeonggi/2"))
+    assert plan(view(differ)).row.guard == "primary_unreachable"
+
+
+def test_primary_unreachable_else_a_silent_neighbour_would_not_be_missed() -> None:
+    silent = observation("gyeonggi", *CALM[1].hosts, name="gyeonggi/2", age_ms=1501)
+    assert plan(view((*SITE_LOST, silent))).row.guard == "primary_unreachable"
+    assert plan(view((*SITE_LOST, replace(silent, alive=False)))).row.action is Action.INTEND
+
+
+def test_no_hold_else_an_operators_hold_would_be_ignored() -> None:
+    stops_at("no_hold", view(dcs=replace(DCS, hold_revision=9)))
+
+
+def test_not_paused_else_maintenance_would_lose_its_primary() -> None:
+    stops_at("not_paused", view(dcs=replace(DCS, config=Config(SyncMode.ON, paused=True, revision=30))))
+
+
+@pytest.mark.parametrize("phase", [Phase.DONE, Phase.ABORTED])
+def test_block_over_else_the_primary_would_flap(phase: Phase) -> None:
+    last = Operation(4, phase, MoveKind.IN_SITE, "dj-db2", "dj-db1", 3)
+    dcs = replace(DCS, operation=last, operation_revision=40)
+    stops_at("block_over", view(dcs=dcs, operation_age_ms=29_999))
+    assert plan(view(dcs=dcs, operation_age_ms=30_000)).row.action is Action.INTEND
+
+
+def test_no_failover_key_else_a_switchover_under_way_would_be_overwritten() -> None:
+    stops_at("no_failover_key", view(dcs=replace(DCS, failover_revision=44)))
+
+
+@pytest.mark.parametrize("mode", [SyncMode.QUORUM, SyncMode.OFF])
+def test_all_acknowledge_else_commits_acknowledged_by_others_would_be_lost(mode: SyncMode) -> None:
+    stops_at("all_acknowledge", view(dcs=replace(DCS, config=Config(mode, paused=False, revision=30))))
+
+
+def test_sync_is_the_holders_else_an_old_primarys_sync_set_would_be_believed() -> None:
+    old = SyncSet("dj-db2", frozenset({"gg-db1"}), 20, "{}")
+    stops_at("sync_is_the_holders", view(dcs=replace(DCS, sync=old)))
+
+
+def test_candidate_in_sync_else_an_asynchronous_standby_would_lose_commits() -> None:
+    shrunk = replace(DCS, sync=SyncSet("dj-db1", frozenset({"dj-db2"}), 21, "{}"))
+    assert plan(view(SITE_LOST, shrunk)).row.guard == "candidate_in_sync"
+    decision = plan(intended(SITE_LOST, shrunk))
+    assert (decision.row.guard, decision.row.action) == ("candidate_in_sync", Action.ABORT)
+
+
+def test_candidate_ready_else_the_lock_would_be_offered_to_a_dead_host() -> None:
+    unseen = (
+        SITE_LOST[0],
+        observation("gyeonggi", gone("dj-db1"), gone("dj-db2"), gone("gg-db1")),
+        SITE_LOST[2],
+    )
+    stops_at("candidate_ready", view(unseen))
+
+
+def test_candidate_not_behind_else_a_restored_standby_would_lose_commits() -> None:
+    behind = (
+        SITE_LOST[0],
+        observation("gyeonggi", gone("dj-db1"), gone("dj-db2"), standby("gg-db1", lsn=479)),
+        observation("sejong", gone("dj-db1"), gone("dj-db2"), standby("gg-db1", lsn=479)),
+    )
+    stops_at("candidate_not_behind", view(behind))
+
+
+def test_candidate_not_behind_is_unknown_when_nobody_measured() -> None:
+    stops_at("candidate_not_behind", view(SITE_LOST[1:]))
+
+
+def test_candidates_site_agrees_else_two_far_sites_would_move_a_primary_that_its_own_site_reaches() -> None:
+    near = (CALM[0], *HOST_LOST[1:])
+    stops_at("candidates_site_agrees", view(near))
+
+
+def test_scope_proved_else_one_dead_host_would_change_the_site() -> None:
+    lagging = replace(DCS, sync=SyncSet("dj-db1", frozenset({"gg-db1"}), 20, "{}"))
+    stops_at("scope_proved", view(HOST_LOST, lagging))
+
+
+def test_policy_allows_else_an_observed_kind_of_move_would_be_made() -> None:
+    stops_at_policy(Policy(cross_site=Mode.OBSERVE), Action.SAY)
+
+
+def test_policy_allows_else_nobody_would_have_approved() -> None:
+    stops_at_policy(Policy(cross_site=Mode.APPROVE), Action.ASK)
+
+
+def stops_at_policy(policy: Policy, action: Action) -> None:
+    seen = view(policy=policy)
+    assert plan(seen).row.action is action
+    stops_at("policy_allows", seen)
+
+
+def test_an_approval_is_for_one_candidate_and_one_lock() -> None:
+    policy = Policy(cross_site=Mode.APPROVE)
+    for approval, action in (
+        (Approval("gg-db1", lock_revision=10, by="kim"), Action.INTEND),
+        (Approval("gg-db1", lock_revision=9, by="kim"), Action.ASK),
+        (Approval("dj-db2", lock_revision=10, by="kim"), Action.ASK),
+    ):
+        assert plan(view(dcs=replace(DCS, approval=approval), policy=policy)).row.action is action
+
+
+def test_intent_stands_else_an_old_intent_would_hit_a_new_primary() -> None:
+    seen = intended()
+    assert not isinstance(seen.dcs, NotSeen)
+    assert seen.dcs.lock is not None
+    moved = replace(seen, dcs=replace(seen.dcs, lock=replace(seen.dcs.lock, lease=99)))
+    assert plan(moved).row.action is Action.ABORT
+    assert plan(moved).row.guard == "intent_stands"
+
+
+def test_within_lock_limit_else_an_offer_nobody_takes_would_stand_for_ever() -> None:
+    waiting = in_phase(Phase.TRANSACTED, None)
+    assert plan(waiting).row.action is Action.NOTHING
+    assert plan(replace(waiting, operation_age_ms=5000)).row.action is Action.ABORT

@@ -1,0 +1,246 @@
+"""Decisions by value: a view in, a row and commands out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from failover.candidates import choose
+from failover.commands import CutSessions, PushRoutes, RevokeLease, TakeLock, Tell, Write
+from failover.planner import plan
+from failover.policy import MoveKind
+from failover.table import TABLE, Action, Row, problems
+from failover.transaction import (
+    CONFIG,
+    FAILOVER,
+    HOLD,
+    LEADER,
+    OPERATION,
+    SYNC,
+    VERDICT,
+    Compare,
+    Delete,
+    Put,
+    Target,
+    absent,
+    decode,
+    encode,
+    takeover,
+    unchanged,
+)
+from failover.view import (
+    DcsState,
+    Host,
+    HostSeen,
+    Observation,
+    Operation,
+    Phase,
+    Prospect,
+    Reach,
+    Role,
+    SyncSet,
+    Waiting,
+)
+
+from .views import DCS, HOST_LOST, INTENT, SITE_LOST, gone, in_phase, intended, observation, standby, view
+
+
+def test_a_lost_site_begins_with_an_intent() -> None:
+    (write,) = plan(view(SITE_LOST)).commands
+    assert isinstance(write, Write)
+    assert write.transaction.compares == (unchanged(OPERATION, 0),)
+    (put,) = write.transaction.changes
+    assert isinstance(put, Put)
+    assert decode(put.value) == Operation(0, Phase.INTENDED, MoveKind.CROSS_SITE, "dj-db1", "gg-db1", 7)
+
+
+def test_a_lost_host_is_replaced_inside_its_site() -> None:
+    (write,) = plan(view(HOST_LOST)).commands
+    assert isinstance(write, Write)
+    put = write.transaction.changes[0]
+    assert isinstance(put, Put)
+    assert (decode(put.value).candidate, decode(put.value).kind) == ("dj-db2", MoveKind.IN_SITE)
+
+
+def test_the_transaction_compares_the_whole_proof_and_deletes_the_lock_first() -> None:
+    (command,) = plan(intended(SITE_LOST)).commands
+    assert isinstance(command, TakeLock)
+    assert command.valid_ms == 980
+    assert command.transaction.compares == (
+        Compare(LEADER, Target.VALUE, "dj-db1"),
+        unchanged(LEADER, 10),
+        unchanged(SYNC, 20),
+        unchanged(CONFIG, 30),
+        absent(FAILOVER),
+        absent(HOLD),
+        unchanged(OPERATION, 40),
+        unchanged(VERDICT + "gyeonggi/1", 72),
+        unchanged(VERDICT + "sejong/1", 73),
+    )
+    assert command.transaction.changes == (
+        Delete(LEADER),
+        Put(SYNC, '{"leader": "dj-db1"}'),
+        Put(FAILOVER, '{"leader": "dj-db1", "member": "gg-db1"}'),
+        Put(OPERATION, encode(replace(INTENT, phase=Phase.TRANSACTED, epoch=5))),
+    )
+
+
+def test_a_takeover_needs_its_four_keys() -> None:
+    with pytest.raises(ValueError, match="needs /leader"):
+        takeover(DCS, {})
+
+
+@pytest.mark.parametrize(
+    ("phase", "holder", "action"),
+    [
+        (Phase.TRANSACTED, "gg-db1", Action.CONFIRM),
+        (Phase.TRANSACTED, "dj-db1", Action.ABORT),  # a false alarm: it has taken its lock back
+        (Phase.TRANSACTED, "dj-db2", Action.ABORT),  # another sync standby won: safe, and not our plan
+        (Phase.TRANSACTED, None, Action.NOTHING),
+        (Phase.TAKEN, "gg-db1", Action.REVOKE),
+        (Phase.TAKEN, "dj-db1", Action.ABORT),  # its lease must not be revoked now
+        (Phase.REVOKED, "gg-db1", Action.NOTHING),
+        (Phase.ROUTING, "gg-db1", Action.FINISH),
+    ],
+)
+def test_after_the_transaction_the_lock_decides(phase: Phase, holder: str | None, action: Action) -> None:
+    assert plan(in_phase(phase, holder)).row.action is action
+
+
+def test_an_offer_of_ours_is_withdrawn_with_the_abort() -> None:
+    ours = plan(in_phase(Phase.TRANSACTED, "dj-db1", revision=60, failover=60)).commands[0]
+    theirs = plan(in_phase(Phase.TRANSACTED, "dj-db1", revision=60, failover=61)).commands[0]
+    assert isinstance(ours, Write)
+    assert isinstance(theirs, Write)
+    assert Delete(FAILOVER) in ours.transaction.changes
+    assert unchanged(FAILOVER, 60) in ours.transaction.compares
+    assert Delete(FAILOVER) not in theirs.transaction.changes
+
+
+def test_the_lease_goes_only_after_the_lock_is_taken_and_the_phase_after_the_lease() -> None:
+    first, second = plan(in_phase(Phase.TAKEN, "gg-db1")).commands
+    assert first == RevokeLease(7)
+    assert isinstance(second, Write)
+
+
+def test_routes_are_pushed_once_the_candidate_accepts_writes() -> None:
+    writes = observation("gyeonggi", HostSeen("gg-db1", Reach.REACHABLE, 100, Role.PRIMARY))
+    assert plan(in_phase(Phase.REVOKED, "gg-db1", observations=(writes,))).row.action is Action.ROUTE
+    push, sever, done = plan(in_phase(Phase.ROUTING, "gg-db1")).commands
+    assert (push, sever) == (PushRoutes("gg-db1", 5), CutSessions("dj-db1", 5))
+    assert isinstance(done, Write)
+
+
+def test_a_promotion_that_does_not_end_calls_people() -> None:
+    commands = plan(in_phase(Phase.REVOKED, "gg-db1", operation_age_ms=30_000)).commands
+    assert any(isinstance(one, Tell) and one.urgent for one in commands)
+
+
+def test_the_higher_position_then_the_name_chooses_at_the_other_site() -> None:
+    hosts = (*view().hosts, Host("gg-db2", "gyeonggi"))
+    dcs = replace(DCS, sync=SyncSet("dj-db1", frozenset({"gg-db1", "gg-db2"}), 20, "{}"))
+    for lsn, best in ((501, "gg-db2"), (500, "gg-db1"), (499, "gg-db1")):
+        seen = (observation("gyeonggi", gone("dj-db1"), standby("gg-db1"), standby("gg-db2", lsn)),)
+        assert choose(view(seen, dcs, hosts=hosts), dcs) == (best, MoveKind.CROSS_SITE)
+
+
+def test_where_the_proof_fails_a_person_is_told_what_is_at_stake() -> None:
+    dcs = replace(DCS, sync=replace(DCS.sync, members=frozenset()) if DCS.sync else None)
+    seen = view(
+        dcs=dcs,
+        prospects=(Prospect("gg-db1", 8192, 3200, 41, 500),),
+        waiting=Waiting(12_000, 3),
+    )
+    (told,) = plan(seen).commands
+    assert isinstance(told, Tell)
+    assert told.urgent
+    assert "promoting gg-db1 now loses at most 3.2 s, 41 transactions, 8192 bytes" in told.text
+    assert "waiting crosses 3 bid deadlines" in told.text
+
+
+def test_the_table_is_checked() -> None:
+    assert problems(TABLE) == []
+    assert problems((*TABLE[:-1], Row(800, "routing", "lock_free", frozenset(), Action.FINISH)))
+    assert any(
+        "no guard" in one for one in problems((*TABLE, Row(999, "idle", "wish", frozenset(), Action.SAY)))
+    )
+    assert "positions must rise" in problems((*TABLE, TABLE[0]))
+    assert any(
+        "no row for taken" in one for one in problems(tuple(row for row in TABLE if row.phase != "taken"))
+    )
+
+
+# --- properties ----------------------------------------------------------------------------------
+
+_hosts = st.sampled_from(["dj-db1", "dj-db2", "gg-db1"])
+_seen = st.builds(
+    HostSeen,
+    host=_hosts,
+    reach=st.sampled_from(Reach),
+    for_ms=st.sampled_from([0, 1499, 1500, 9000]),
+    role=st.sampled_from(Role),
+    received_lsn=st.sampled_from([None, 100, 500]),
+    sync_lsn=st.sampled_from([None, 100, 500]),
+)
+_observations = st.lists(
+    st.builds(
+        Observation,
+        observer=st.sampled_from(["a", "b", "c", "d"]),
+        site=st.sampled_from(["daejeon", "gyeonggi", "sejong"]),
+        age_ms=st.sampled_from([0, 1500, 1501]),
+        verdict_revision=st.integers(1, 99),
+        hosts=st.lists(_seen, max_size=3).map(tuple),
+    ),
+    max_size=5,
+).map(tuple)
+_operations = st.none() | st.builds(
+    Operation,
+    epoch=st.integers(0, 9),
+    phase=st.sampled_from(Phase),
+    kind=st.sampled_from(MoveKind),
+    old=_hosts,
+    candidate=_hosts,
+    old_lease=st.sampled_from([7, 8]),
+)
+_dcs = st.builds(
+    DcsState,
+    lock=st.sampled_from([None, DCS.lock]),
+    sync=st.sampled_from([None, DCS.sync]),
+    config=st.sampled_from([None, DCS.config]),
+    failover_revision=st.sampled_from([0, 5]),
+    operation=_operations,
+    operation_revision=st.integers(0, 9),
+    hold_revision=st.sampled_from([0, 5]),
+)
+
+
+@given(_observations, _dcs)
+def test_every_view_has_one_decision_and_the_same_one_again(
+    seen: tuple[Observation, ...], dcs: DcsState
+) -> None:
+    assert plan(view(seen, dcs)) == plan(view(seen, dcs))
+
+
+@given(_observations, _dcs)
+def test_a_lock_is_taken_only_from_the_intents_phase_against_two_sites(
+    seen: tuple[Observation, ...], dcs: DcsState
+) -> None:
+    decision = plan(view(seen, dcs, operation_age_ms=50))
+    for command in decision.commands:
+        if isinstance(command, TakeLock):
+            assert dcs.operation is not None
+            assert dcs.operation.phase is Phase.INTENDED
+            sites = {
+                one.site
+                for one in seen
+                if one.age_ms <= 1500 and one.of(dcs.operation.old).reach is Reach.UNREACHABLE
+            }
+            assert len(sites) >= 2
+
+
+@given(_operations.filter(lambda one: one is not None))
+def test_an_operation_is_read_back_as_written(operation: Operation) -> None:
+    assert decode(encode(operation)) == operation

@@ -1,0 +1,182 @@
+"""What must hold, checked after every step that could break it, from the models' true state.
+
+Nothing here asks the planner or the guards: the proof of a takeover is judged again, from etcd's contents
+at the very revision and from the checker's own record of which probes failed when.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from failover.policy import Mode, Policy
+from failover.transaction import CONFIG, HOLD, LEADER, OPERATION, SYNC, VERDICT, Put, Transaction, decode
+from failover.view import Operation, Phase, Reach
+
+from .controller import Observer
+from .engine import Engine, Violation
+from .etcd import Etcd
+from .postgres import Postgres, Servers
+
+# How old the last failed probe of a takeover's witness may be: the observer's lease, an election that
+# starts the lease again, and a request that was stuck on the way.
+WITNESS_MS = 3000 + 4000 + 1500
+SLACK = 0.95  # clocks drift by at most 2 %
+
+
+ORDER = (
+    Phase.INTENDED,
+    Phase.TRANSACTED,
+    Phase.TAKEN,
+    Phase.REVOKED,
+    Phase.ROUTING,
+    Phase.DONE,
+    Phase.ABORTED,
+)
+
+
+def _forward(before: Phase, now: Phase) -> bool:
+    """A phase leads to a later one; what has ended leads to a new intent."""
+    if before in (Phase.DONE, Phase.ABORTED):
+        return now is Phase.INTENDED
+    return ORDER.index(now) > ORDER.index(before)
+
+
+@dataclass
+class Invariants:
+    """One run's checker. Raises `Violation`."""
+
+    engine: Engine
+    etcd: Etcd
+    servers: Servers
+    observers: tuple[Observer, ...]
+    policy: Policy
+    site_of: dict[str, str]
+    primary: str = "dj-db1"  # the host that was promoted last
+    epochs: dict[int, str] = field(default_factory=dict)
+    timelines: dict[int, str] = field(default_factory=dict)
+    ended_at: int | None = None
+    takeovers: int = 0
+    promotions: int = 0
+    lock_revoked: int = 0  # a revocation that hit a lock taken back with the same lease: costs time only
+
+    def fail(self, invariant: str, detail: str) -> None:
+        self.engine.log("INVARIANT", f"{invariant}: {detail}")
+        raise Violation(invariant, detail)
+
+    # --- data ------------------------------------------------------------------------------------
+
+    def missing_from(self, server: Postgres) -> int:
+        """How many acknowledged commits a server has not."""
+        return len(set(self.servers.acknowledged).difference(server.wal))
+
+    def promoted(self, host: str) -> None:
+        """No acknowledged commit is missing from the new primary."""
+        self.primary = host
+        self.promotions += 1
+        lost = self.missing_from(self.servers.by_host[host])
+        if lost:
+            self.fail("no acknowledged commit is lost", f"{host} was promoted without {lost} of them")
+
+    def acknowledged(self, server: Postgres, record: int) -> None:
+        """Only the newest primary acknowledges, and a timeline has one primary."""
+        if server.host != self.primary:
+            self.fail(
+                "one host acknowledges",
+                f"{server.host} acknowledged {record} after {self.primary} was promoted",
+            )
+        if self.timelines.setdefault(server.timeline, server.host) != server.host:
+            self.fail("a timeline has one primary", f"{server.timeline}: {server.host} too")
+
+    def standing(self) -> None:
+        """Never two hosts that could acknowledge a commit now."""
+        servers = self.servers
+        able = [server.host for server in servers.by_host.values() if servers.can_acknowledge(server)]
+        if len(able) > 1:
+            self.fail("one host can acknowledge", ", ".join(able))
+
+    # --- takeovers -------------------------------------------------------------------------------
+
+    def before_commit(self, transaction: Transaction, who: str) -> None:
+        """Judge each of our transactions just before it is applied."""
+        written = [one for one in transaction.changes if isinstance(one, Put) and one.key == OPERATION]
+        if not written:
+            return
+        now = decode(written[0].value)
+        entry = self.etcd.get(OPERATION)
+        before = decode(entry.value) if entry else None
+        self.engine.log(f"{who}/controller", f"{now.phase} epoch {now.epoch}: {now.old} -> {now.candidate}")
+        if before is not None and now.epoch < before.epoch:
+            self.fail("the epoch only rises", f"{before.epoch} -> {now.epoch}")
+        if before is not None and not _forward(before.phase, now.phase):
+            self.fail("an operation goes forward", f"{before.phase} -> {now.phase}")
+        if now.phase is Phase.TRANSACTED:
+            self._takeover(now, before)
+        if now.phase in (Phase.DONE, Phase.ABORTED):
+            self.ended_at = self.engine.now
+
+    def before_revoke(self, lease: int) -> None:
+        """A lease is revoked only when its holder's lock has been taken by a transaction."""
+        entry, lock = self.etcd.get(OPERATION), self.etcd.get(LEADER)
+        operation = decode(entry.value) if entry else None
+        if operation is None or operation.old_lease != lease or operation.phase is Phase.INTENDED:
+            self.fail("no takeover without proof", f"lease {lease} revoked in {operation}")
+        if lock is not None and lock.lease == lease:
+            self.lock_revoked += 1
+
+    def _takeover(self, operation: Operation, before: Operation | None) -> None:
+        self.takeovers += 1
+        if operation.epoch != (before.epoch if before else 0) + 1:
+            self.fail("the epoch only rises", f"{before and before.epoch} -> {operation.epoch}")
+        if self.epochs.setdefault(operation.epoch, operation.candidate) != operation.candidate:
+            self.fail("an epoch has one primary", f"{operation.epoch}: {operation.candidate} too")
+        if self.ended_at is not None and self.engine.now - self.ended_at < self.policy.block_ms * SLACK:
+            self.fail("no flapping", f"{self.engine.now - self.ended_at} ms after the last operation")
+        self._proof(operation)
+
+    def _proof(self, operation: Operation) -> None:
+        """No takeover without proof."""
+        data, name = self.etcd.data, "no takeover without proof"
+        lock, sync, config = data.get(LEADER), data[SYNC].value, data[CONFIG].value
+        if lock is None or lock.value != operation.old or sync.leader != operation.old:
+            self.fail(name, f"{operation.old} has not the lock, or /sync is not its")
+        if operation.candidate not in sync.members:
+            self.fail(name, f"{operation.candidate} is not in /sync")
+        if config["mode"] != "on" or config["pause"] or HOLD in data:
+            self.fail(name, f"config {config}, hold {HOLD in data}")
+        lost = self.missing_from(self.servers.by_host[operation.candidate])
+        if lost:
+            self.fail(name, f"{operation.candidate} lacks {lost} acknowledged commits")
+        if self.policy.mode(operation.kind) is not Mode.AUTOMATIC:
+            self.fail(name, f"{operation.kind} moves are not automatic")
+        home = self.site_of[operation.candidate]
+        hosts = [operation.old]
+        if self.site_of[operation.old] != home:
+            hosts = [
+                host for host in self.servers.by_host if self.site_of[host] == self.site_of[operation.old]
+            ]
+        against = {site for site in ("dj", "gg", "sj") if all(self._missed(site, host) for host in hosts)}
+        if len(against) < 2 or home not in against:
+            self.fail(name, f"{hosts} were unreachable only from {sorted(against)}")
+
+    def _missed(self, site: str, host: str) -> bool:
+        """Whether a site's observers have in truth not reached a host for a whole window, lately."""
+        missed = False
+        for observer in self.observers:
+            if observer.site != site:
+                continue
+            verdict = self.etcd.get(VERDICT + observer.name)
+            if verdict is None:
+                continue
+            opinion = dict(verdict.value).get(host)
+            settled = observer.probed_at - observer.started_at > 2000
+            streak = observer.streaks.get(host)
+            if (
+                opinion is Reach.UNREACHABLE
+                and streak is not None
+                and self.engine.now - streak.ended <= WITNESS_MS
+                and streak.ended - streak.began >= self.policy.window_ms * SLACK
+            ):
+                missed = True
+            elif opinion is Reach.REACHABLE and settled:
+                return False  # its last word, under a living lease, is another
+        return missed

@@ -1,0 +1,402 @@
+"""A model of Patroni's HA loop, at the granularity of its requests to etcd and of its effects.
+
+Written from the source of Patroni 4.1.5; the names of its functions stand beside the parts. The mends that
+ADR 5 proposes are switched on by `PatroniRules`; without any it is upstream's behaviour, hazards included.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator
+from typing import Any
+
+from failover.transaction import CONFIG, FAILOVER, LEADER, SYNC
+
+from .engine import Body, Engine, Process
+from .etcd import Entry, Etcd, Unavailable
+from .network import Network
+from .postgres import Postgres, Servers
+from .rules import PatroniRules, Sync
+from .watching import WatchCache
+
+HISTORY = "patroni/history"
+LOOP_MS, TTL_MS, RETRY_MS = 1000, 20_000, 5000
+WATCHDOG_MS = TTL_MS - 5000
+
+
+Snapshot = dict[str, Entry]
+Step = Generator[int, None, Any]
+
+
+class Patroni:
+    """One host's Patroni. `cycle` is one loop; each `yield` is a place where it can be stopped."""
+
+    def __init__(
+        self, host: str, engine: Engine, network: Network, etcd: Etcd, servers: Servers, rules: PatroniRules
+    ) -> None:
+        self.host, self.engine, self.network, self.etcd = host, engine, network, etcd
+        self.servers, self.rules = servers, rules
+        self.server: Postgres = servers.by_host[host]
+        self.cache = WatchCache(etcd, host)
+        self.lease = 0
+        self.process: Process | None = None
+        self.promotion: Process | None = None
+        self.peers: dict[str, Patroni] = {}
+        self.watchdog_at: int | None = None  # when the host is reset, unless the lock is renewed before
+        self.promotions: Any = lambda host: None
+        self.promoting = False
+        self.before_write: Any = lambda host: None  # an ambush
+
+    def log(self, what: str) -> None:
+        self.engine.log(f"{self.host}/patroni", what)
+
+    def body(self) -> Body:
+        self.cache.rebuild()
+        self.promoting, self.lease = False, 0
+        while True:
+            yield from self.cycle()
+            if self.process is not None:
+                self.process.sleeping = True
+            yield LOOP_MS
+
+    # --- requests --------------------------------------------------------------------------------
+
+    def request(self, function: Any) -> Step:
+        """A request, repeated until `retry_timeout`. Raises Unavailable."""
+        end = self.engine.now + RETRY_MS
+        while True:
+            try:
+                return (yield from self.etcd.call(self.host, function))
+            except Unavailable:
+                if self.engine.now >= end:
+                    raise
+                yield 100
+
+    def write_sync(self, value: Sync, revision: int) -> Step:
+        """`write_sync_state`: compare-and-swap. The new revision, or 0 when it did not happen."""
+        self.before_write(self.host)
+        yield 0
+        lock_too = self.rules.lock_in_sync_write
+
+        def swap() -> int | None:
+            lock = self.etcd.get(LEADER)
+            if lock_too and (lock is None or lock.value != self.host or lock.lease != self.lease):
+                return None
+            return self.etcd.compare_and_put(SYNC, value, revision)
+
+        try:
+            done = yield from self.request(swap)
+        except Unavailable:
+            return 0
+        if done is None:
+            if self.etcd.serves(self.host):
+                self.cache.rebuild()  # a failed transaction restarts the watch
+            return 0
+        self.cache.wrote(SYNC, value, done)
+        self.log(f"/sync = {value.leader}: {','.join(sorted(value.members)) or '-'}")
+        return done
+
+    def refresh_lease(self) -> Step:
+        """`_do_refresh_lease(force)`."""
+        if self.lease and not (yield from self.request(lambda: self.etcd.keepalive(self.lease))):
+            self.lease = 0
+        if not self.lease:
+            self.lease = yield from self.request(lambda: self.etcd.grant(TTL_MS))
+
+    def update_lock(self, lock: Entry) -> Step:
+        """`_update_leader`: with its own lease on the snapshot's lock it does not look at the key."""
+        yield from self.refresh_lease()
+        if lock.lease != self.lease:
+
+            def take() -> int | None:
+                now = self.etcd.get(LEADER)
+                if now is not None and now.value != self.host:
+                    return None
+                return self.etcd.apply([(LEADER, self.host, self.lease)])
+
+            done = yield from self.request(take)
+            if done is None:
+                return False
+            self.cache.wrote(LEADER, self.host, done, self.lease)
+        if self.watchdog_at is not None:
+            self.watchdog_at = self.engine.now + WATCHDOG_MS
+        return True
+
+    def release_lock(self) -> Step:
+        """`_delete_leader`: only if the value is still this host."""
+
+        def delete() -> bool:
+            now = self.etcd.get(LEADER)
+            if now is not None and now.value == self.host:
+                self.etcd.apply([(LEADER, None, 0)])
+            return True
+
+        yield from self.request(delete)
+
+    # --- the loop --------------------------------------------------------------------------------
+
+    def cycle(self) -> Step:
+        """`_run_cycle`."""
+        try:
+            snapshot = self.cache.copy()
+            yield self.engine.rng.randrange(3)
+            if self.promoting:
+                yield from self.while_promoting(snapshot)
+                return
+            if snapshot[CONFIG].value["pause"]:
+                if LEADER in snapshot and snapshot[LEADER].value == self.host:
+                    yield from self.refresh_lease()
+                return
+            if not self.server.running:
+                yield from self.recover(snapshot)
+            elif LEADER not in snapshot:
+                yield from self.unhealthy(snapshot)
+            elif snapshot[LEADER].value == self.host:
+                yield from self.healthy(snapshot)
+            else:
+                yield from self.follow()
+            if self.server.running and not self.server.primary:
+                yield from self.touch_member()
+        except Unavailable:
+            if self.server.primary and self.server.running:
+                self.log("no DCS: demotes itself")
+                yield from self.demote()
+
+    def while_promoting(self, snapshot: Snapshot) -> Step:
+        """`handle_long_action_in_progress`: keep the lock, or cancel the promotion."""
+        lock = snapshot.get(LEADER)
+        mine = lock is not None and lock.value == self.host and (yield from self.update_lock(lock))
+        if not mine and self.promoting:
+            self.log("lost the lock before promoting")
+            self.promoting = False
+            self.watchdog_at = None
+
+    def touch_member(self) -> Step:
+        """Renews the lease of a standby too (the member key's)."""
+        if self.lease == 0 or self.engine.rng.random() < 0.2:
+            yield from self.refresh_lease()
+
+    def healthy(self, snapshot: Snapshot) -> Step:
+        """`process_healthy_cluster`, as the snapshot's lock holder."""
+        if not (yield from self.update_lock(snapshot[LEADER])):
+            if self.server.primary:
+                self.log("lost its lock: demotes itself")
+                yield from self.demote()
+            return
+        offer = snapshot.get(FAILOVER)
+        if offer is not None and (yield from self.switchover(offer)):
+            return
+        yield from self.enforce_primary(snapshot)
+
+    def switchover(self, offer: Entry) -> Step:
+        """`process_manual_failover_from_leader`."""
+        value, server = json.loads(offer.value), self.server
+        candidate = value["member"]
+        able = candidate in server.sessions and self.network.both_ways(self.host, candidate)
+        if value["leader"] == self.host and candidate != self.host and able and server.primary:
+            self.log(f"hands over to {candidate}")
+            yield from self.demote()
+            yield from self.release_lock()
+            return True
+        revision = offer.revision
+        yield from self.request(
+            lambda: self.etcd.apply([(FAILOVER, None, 0)]) if self.etcd.mod(FAILOVER) == revision else 0
+        )
+        return False
+
+    def enforce_primary(self, snapshot: Snapshot) -> Step:
+        """`enforce_primary_role`, with the mends in front."""
+        lock, sync = snapshot.get(LEADER), snapshot[SYNC].value
+        if self.rules.rechecks_lock and (lock is None or lock.value != self.host):
+            return
+        named = self.host == sync.leader or self.host in sync.members
+        if self.rules.named_before_primary and not named:
+            self.log("/sync does not name me: gives the lock back")
+            if self.server.primary:
+                yield from self.demote()
+            yield from self.release_lock()
+            return
+        if self.rules.watchdog and self.watchdog_at is None:
+            self.watchdog_at = self.engine.now + WATCHDOG_MS
+        if self.server.primary:
+            yield from self.process_sync(snapshot)
+            history = snapshot.get(HISTORY)
+            if history is None or history.value < self.server.timeline:
+                timeline = self.server.timeline
+                yield from self.request(lambda: self.etcd.apply([(HISTORY, timeline, 0)]))
+            return
+        mine = Sync(self.host, frozenset())
+        if not (yield from self.write_sync(mine, snapshot[SYNC].revision)):
+            self.log("postpones its promotion: /sync has changed")
+            return
+        self.promoting = True
+        hazard = self.process.hazard if self.process else 0
+        self.promotion = self.engine.spawn(f"{self.host}/promote", self.promote(), hazard)
+
+    def promote(self) -> Body:
+        """Runs beside the loop, as Patroni's executor thread does. Receiving ends before the role changes."""
+        server = self.server
+        server.require(frozenset())
+        yield self.engine.rng.randrange(1, 10)
+        if not server.running or not self.promoting:
+            self.promoting = False
+            return
+        server.follow(None)
+        yield self.engine.rng.randrange(50, 500)
+        if not server.running or not self.promoting:
+            self.promoting = False
+            return
+        server.primary, server.timeline = True, server.timeline + 1
+        server.wal.append(-self.servers.new_record())
+        self.promoting = False
+        self.log(f"PROMOTED to timeline {server.timeline}")
+        self.promotions(self.host)
+
+    # --- the sync set ----------------------------------------------------------------------------
+
+    def confirmed(self, sync: Sync) -> frozenset[str]:
+        """`sync_confirmed`: required, connected, and caught up since it was required."""
+        server = self.server
+        return frozenset(
+            name
+            for name in server.required
+            if name in server.sessions
+            and (name in sync.members or server.sessions[name].confirmed >= server.required_since)
+        )
+
+    def picked(self) -> frozenset[str]:
+        return frozenset(sorted(self.server.sessions)[:2])
+
+    def process_sync(self, snapshot: Snapshot) -> Step:
+        """`_process_multisync_replication`: /sync first when it shrinks, PostgreSQL first when it grows."""
+        if snapshot[CONFIG].value["mode"] != "on":
+            return
+        server, sync, revision = self.server, snapshot[SYNC].value, snapshot[SYNC].revision
+        picked, confirmed = self.picked(), self.confirmed(sync)
+        if sync.leader != self.host:
+            sync = Sync(self.host, frozenset())
+            revision = yield from self.write_sync(sync, revision)
+            if not revision:
+                return
+        if picked == sync.members != confirmed:
+            sync = Sync(self.host, confirmed)
+            revision = yield from self.write_sync(sync, revision)
+            if not revision:
+                return
+        if picked == sync.members == server.required:
+            return
+        common = sync.members & confirmed
+        if common != sync.members:
+            revision = yield from self.write_sync(Sync(self.host, common), revision)
+            if not revision:
+                return
+        yield self.engine.rng.randrange(3)
+        if not server.primary or not server.running:
+            return
+        server.require(picked)
+        if picked and confirmed != picked:
+            yield 2000
+            confirmed = self.confirmed(Sync(self.host, common))
+        if confirmed and confirmed != common:
+            yield from self.write_sync(Sync(self.host, confirmed), revision)
+
+    # --- without a lock holder, or as a follower ---------------------------------------------------
+
+    def unhealthy(self, snapshot: Snapshot) -> Step:
+        """`process_unhealthy_cluster`."""
+        if (yield from self.healthiest(snapshot)):
+            yield from self.refresh_lease()
+            taken = yield from self.request(
+                lambda: self.etcd.compare_and_put(LEADER, self.host, 0, self.lease)
+            )
+            if taken is None:
+                yield from self.follow()
+                return
+            self.log("TOOK THE LOCK")
+            self.cache.wrote(LEADER, self.host, taken, self.lease)
+            if FAILOVER in snapshot:
+                yield from self.request(lambda: self.etcd.apply([(FAILOVER, None, 0)]))
+            fresh = self.cache.copy()
+            yield 0
+            yield from self.enforce_primary(fresh)
+            return
+        if FAILOVER in snapshot:
+            yield 2000  # "give a time to somebody to take the leader lock"
+        yield from self.follow()
+
+    def healthiest(self, snapshot: Snapshot) -> Step:
+        """`is_healthiest_node` and `manual_failover_process_no_leader`, mode `on`."""
+        server, sync = self.server, snapshot[SYNC].value
+        history = snapshot.get(HISTORY)
+        if server.primary:
+            return history is None or server.timeline >= history.value
+        if self.host != sync.leader and self.host not in sync.members:
+            return False
+        offer = snapshot.get(FAILOVER)
+        if offer is not None:
+            candidate = json.loads(offer.value)["member"]
+            if candidate == self.host:
+                return True
+            if self.answers(candidate) and self.servers.by_host[candidate].running:
+                return False
+        rivals = [name for name in (sync.members | {sync.leader}) if name != self.host]
+        if any(not self.answers(name) for name in rivals):
+            yield 2000  # the request to a dead member times out
+        for name in rivals:
+            rival = self.servers.by_host[name]
+            if not self.answers(name) or not rival.running:
+                continue
+            if rival.primary:
+                return False
+            if len(rival.wal) > len(server.wal) and name != sync.leader:
+                return False
+        return True
+
+    def answers(self, name: str) -> bool:
+        """Whether another host's Patroni answers on its REST interface."""
+        process = self.peers[name].process
+        awake = process is not None and process.alive and process.paused_until <= self.engine.now
+        return awake and self.network.both_ways(self.host, name)
+
+    def follow(self) -> Step:
+        """`follow`: a primary demotes itself; a standby receives from the lock holder."""
+        if self.server.primary:
+            self.log("has no lock: demotes itself")
+            yield from self.demote()
+            return
+        lock = self.cache.copy().get(LEADER)
+        if lock is None or lock.value == self.host:
+            return
+        upstream = self.servers.by_host[lock.value]
+        self.server.follow(lock.value)
+        if self.server.diverged and upstream.primary and self.network.both_ways(self.host, lock.value):
+            yield 2000
+            if upstream.primary and upstream.running and not self.server.primary:
+                self.log(f"rewound to {lock.value}")
+                self.server.connection += 1
+                self.server.wal, self.server.timeline = list(upstream.wal), upstream.timeline
+                self.server.diverged = False
+
+    def demote(self) -> Step:
+        """`demote`: PostgreSQL ends, and comes back as a standby that waits for nobody."""
+        self.server.stop()
+        self.server.primary = False
+        self.watchdog_at = None
+        yield self.engine.rng.randrange(200, 800)
+        self.server.require(frozenset())
+        self.server.follow(None)
+        self.server.running = True
+
+    def recover(self, snapshot: Snapshot) -> Step:
+        """`recover`: a crashed primary with its lock starts in place, anything else as a standby."""
+        lock = snapshot.get(LEADER)
+        mine = lock is not None and lock.value == self.host and (yield from self.update_lock(lock))
+        yield self.engine.rng.randrange(500, 2000)
+        if self.server.primary and mine:
+            self.server.running = True
+            return
+        self.server.primary = False
+        self.watchdog_at = None
+        self.server.require(frozenset())
+        self.server.follow(None)
+        self.server.running = True

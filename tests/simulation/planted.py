@@ -1,0 +1,289 @@
+"""Planted bugs: a checker that has never failed proves nothing.
+
+Each bug is one change to the real planner, transaction or executor. It runs in the incidents that it is
+most likely to meet; the same incidents without it break nothing (`test_planted.py` runs both).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+from unittest.mock import patch
+
+from failover import candidates, executor, guards, planner, transaction, votes
+from failover.commands import RevokeLease
+from failover.policy import Mode, Policy
+from failover.transaction import CONFIG, FAILOVER, HOLD, LEADER, OPERATION, SYNC, VERDICT, Delete, Put
+from failover.view import Reach
+
+from . import ambushes
+from . import incidents as inc
+from .incidents import Plan
+from .rules import PatroniRules
+from .world import Settings
+
+Patch = Callable[[], AbstractContextManager[Any]]
+# Patroni as it is, but for its watchdog: here the transaction alone must hold off a stale writer.
+UNMENDED = PatroniRules(False, False, False, True)
+
+
+@dataclass(frozen=True)
+class Planted:
+    name: str
+    patch: Patch
+    settings: Settings = field(default_factory=Settings)
+    plan: Plan = field(default_factory=Plan)
+
+
+def only(kind: inc.Kind) -> Plan:
+    """One incident a run, of one kind: a second one would fall into the block period."""
+    return Plan(number=1, gap_ms=2000, kinds=((kind, 1),))
+
+
+def without(*names: str) -> Patch:
+    """Guards that always hold."""
+    always = {name: lambda case: guards.holds("planted") for name in names}
+    return lambda: patch.dict(guards.GUARDS, always)
+
+
+def both(*patches: Patch) -> Patch:
+    @contextmanager
+    def combined() -> Iterator[None]:
+        with ExitStack() as stack:
+            for one in patches:
+                stack.enter_context(one())
+            yield
+
+    return combined
+
+
+def changed(make: Callable[[transaction.Transaction], transaction.Transaction]) -> Patch:
+    """Another takeover transaction."""
+    real = transaction.takeover
+    return lambda: patch.object(transaction, "takeover", lambda dcs, behind: make(real(dcs, behind)))
+
+
+def uncompared(*prefixes: str) -> Patch:
+    return changed(
+        lambda one: replace(
+            one, compares=tuple(each for each in one.compares if not each.key.startswith(prefixes))
+        )
+    )
+
+
+def _reordered(one: transaction.Transaction) -> transaction.Transaction:
+    order = {SYNC: 0, FAILOVER: 1, OPERATION: 2, LEADER: 3}
+    return replace(one, changes=tuple(sorted(one.changes, key=lambda each: order[each.key])))
+
+
+def _without_bump(one: transaction.Transaction) -> transaction.Transaction:
+    return replace(one, changes=tuple(each for each in one.changes if each.key != SYNC))
+
+
+def _epoch_kept(one: transaction.Transaction) -> transaction.Transaction:
+    changes: list[Put | Delete] = []
+    for each in one.changes:
+        if isinstance(each, Put) and each.key == OPERATION:
+            operation = transaction.decode(each.value)
+            each = Put(OPERATION, transaction.encode(replace(operation, epoch=operation.epoch - 1)))
+        changes.append(each)
+    return replace(one, changes=tuple(changes))
+
+
+def _any_standby() -> AbstractContextManager[Any]:
+    def choose(view: Any, dcs: Any) -> Any:
+        names = frozenset(host.name for host in view.hosts)
+        return candidates.choose(view, replace(dcs, sync=replace(dcs.sync, members=names)))
+
+    return patch.object(planner, "choose", choose)
+
+
+def _votes(vote: Callable[[list[Any], int], Reach]) -> Patch:
+    return lambda: patch.object(votes, "_vote", vote)
+
+
+def _no_window(seen: list[Any], window_ms: int) -> Reach:
+    return votes_vote(seen, 0)
+
+
+def _unknown_is_no(seen: list[Any], window_ms: int) -> Reach:
+    known = [replace(one, reach=Reach.UNREACHABLE) if one.reach is Reach.UNKNOWN else one for one in seen]
+    return votes_vote(known, window_ms)
+
+
+def _any_is_enough(seen: list[Any], window_ms: int) -> Reach:
+    missed = [one for one in seen if one.reach is Reach.UNREACHABLE and one.for_ms >= window_ms]
+    return Reach.UNREACHABLE if missed else votes_vote(seen, window_ms)
+
+
+votes_vote = votes._vote
+
+
+def _observers_counted() -> AbstractContextManager[Any]:
+    """Two observers at one site count as two sites."""
+    real = votes.sites_without
+
+    def counted(view: Any, hosts: tuple[str, ...]) -> frozenset[str]:
+        against = real(view, hosts)
+        return against | {one.observer for one in votes.fresh(view) if one.site in against}
+
+    stack = ExitStack()
+    stack.enter_context(patch.object(guards, "sites_without", counted))
+    return stack
+
+
+def _all_are_fresh() -> AbstractContextManager[Any]:
+    stack = ExitStack()
+    for module in (votes, guards, candidates):
+        stack.enter_context(patch.object(module, "fresh", lambda view: view.observations))
+    real = votes.votes
+
+    def all_count(view: Any, host: str) -> dict[str, Reach]:
+        return real(
+            replace(view, observations=tuple(replace(one, age_ms=0) for one in view.observations)), host
+        )
+
+    for module in (votes, guards, candidates):
+        stack.enter_context(patch.object(module, "votes", all_count))
+    return stack
+
+
+def _any_age() -> AbstractContextManager[Any]:
+    """A controller that slept between its plan and the transaction goes on as if nothing had been."""
+
+    def steps(decision: Any, age_ms: Any) -> Any:
+        return executor.steps(decision, lambda: 0)
+
+    return patch("tests.simulation.controller.steps", steps)
+
+
+def _revoke_first() -> AbstractContextManager[Any]:
+    real = planner._MAKERS[planner.Action.TRANSACT]
+
+    def maker(case: Any, verdict: Any) -> Any:
+        return (RevokeLease(case.operation.old_lease), *real(case, verdict))
+
+    return patch.dict(planner._MAKERS, {planner.Action.TRANSACT: maker})
+
+
+def _blind_writes() -> AbstractContextManager[Any]:
+    """The phase is written whatever stands there now."""
+    real = transaction.advance
+
+    def advance(operation: Any, revision: int, *, withdraw: bool = False) -> Any:
+        return replace(real(operation, revision), compares=())
+
+    return patch.object(transaction, "advance", advance)
+
+
+FREEZES = Plan(
+    kinds=(
+        (inc.host_freeze, 4),
+        (inc.patroni_pause, 2),
+        (inc.controller_kill, 3),
+        (inc.isolate_host, 3),
+        (inc.host_loss, 2),
+    )
+)
+SHORT = Plan(
+    kinds=((inc.wan_cut, 4), (inc.flapping, 3), (inc.isolate, 2), (inc.loss, 3), (inc.observer_kill, 2))
+)
+LOSSES = Plan(kinds=((inc.host_loss, 5), (inc.isolate_host, 4), (inc.site_loss, 3), (inc.replication_cut, 4)))
+JUMPY = Settings(hazard=0.02)
+
+PLANTED: tuple[Planted, ...] = (
+    # Each guard removed.
+    Planted(
+        "guard candidate_in_sync removed (and any standby chosen)",
+        both(without("candidate_in_sync"), _any_standby),
+        plan=LOSSES,
+    ),
+    Planted(
+        "guard primary_unreachable removed: one site's word is enough",
+        without("primary_unreachable"),
+        plan=Plan(kinds=((inc.observer_kill, 5), (inc.isolate_host, 3), (inc.link_cut, 3))),
+    ),
+    Planted(
+        "guard candidates_site_agrees removed",
+        without("candidates_site_agrees"),
+        plan=Plan(kinds=((inc.outer_cut, 5), (inc.wan_cut, 1))),
+    ),
+    Planted("guard scope_proved removed", without("scope_proved"), plan=LOSSES),
+    Planted(
+        "guard all_acknowledge removed: a quorum counted as all",
+        without("all_acknowledge"),
+        Settings(mode="quorum"),
+        plan=LOSSES,
+    ),
+    Planted(
+        "guard sync_is_the_holders removed", without("sync_is_the_holders"), plan=only(ambushes.half_taken)
+    ),
+    Planted(
+        "guard candidate_not_behind removed",
+        without("candidate_not_behind"),
+        Settings(hazard=0),
+        only(ambushes.restored),
+    ),
+    Planted(
+        "guard no_hold removed (and the hold not compared)",
+        both(without("no_hold"), uncompared(HOLD)),
+        plan=Plan(kinds=((inc.hold, 2), (inc.host_loss, 3), (inc.isolate_host, 3))),
+    ),
+    Planted(
+        "guard not_paused removed",
+        without("not_paused"),
+        plan=Plan(kinds=((inc.patroni_paused, 2), (inc.host_loss, 3), (inc.isolate_host, 3))),
+    ),
+    Planted("guard block_over removed", without("block_over"), plan=FREEZES),
+    Planted(
+        "guard policy_allows removed",
+        without("policy_allows"),
+        Settings(policy=Policy(in_site=Mode.OBSERVE, cross_site=Mode.APPROVE)),
+        plan=LOSSES,
+    ),
+    # Subtler ones.
+    Planted("/leader is not compared", uncompared(LEADER), plan=only(ambushes.lock_moves)),
+    Planted("/sync is not compared", uncompared(SYNC), plan=only(ambushes.set_shrinks)),
+    Planted(
+        "/config is not compared",
+        uncompared(CONFIG),
+        plan=only(ambushes.config_changes),
+    ),
+    Planted(
+        "our operation is not compared when a phase is written", _blind_writes, plan=only(ambushes.late_phase)
+    ),
+    Planted("lease revoked first", _revoke_first, plan=LOSSES),
+    Planted(
+        "/sync left as it is: its revision does not move",
+        changed(_without_bump),
+        Settings(rules=UNMENDED, hazard=0),
+        only(ambushes.stale_loop),
+    ),
+    Planted(
+        "/sync written before /leader is deleted",
+        changed(_reordered),
+        Settings(rules=UNMENDED, hazard=0, torn=0.3),
+        only(ambushes.torn_read),
+    ),
+    Planted("an observer counted twice", _observers_counted, plan=SHORT),
+    Planted("one observer outvotes another of its site", _votes(_any_is_enough), plan=only(inc.link_cut)),
+    Planted("one failed probe is enough: no window", _votes(_no_window), plan=SHORT),
+    Planted(
+        "unknown counted as unreachable",
+        _votes(_unknown_is_no),
+        plan=Plan(kinds=((inc.blind, 3), (inc.wan_cut, 1))),
+    ),
+    Planted(
+        "stale view acted on: ages ignored, verdicts not compared",
+        both(_all_are_fresh, uncompared(VERDICT)),
+        plan=only(ambushes.last_words),
+    ),
+    Planted(
+        "pause between read and transaction: plan's age and verdicts ignored",
+        both(_any_age, uncompared(VERDICT)),
+        plan=only(ambushes.sleeper),
+    ),
+    Planted("the epoch does not rise", changed(_epoch_kept), plan=LOSSES),
+)

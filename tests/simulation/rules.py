@@ -1,0 +1,33 @@
+"""Which of ADR 5's mends the modelled Patroni has, and the value of its /sync."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class PatroniRules:
+    """Mends of the hazards that ADR 5 lists.
+
+    `rechecks_lock`: after taking the lock and reading again, it looks whether it still has the lock.
+    `named_before_primary`: a lock holder that /sync does not name gives the lock back.
+    `lock_in_sync_write`: /sync is written in a transaction that compares the lock, too.
+    `watchdog`: a host whose Patroni has not renewed its lock in time is reset.
+    """
+
+    rechecks_lock: bool = True
+    named_before_primary: bool = True
+    lock_in_sync_write: bool = True
+    watchdog: bool = True
+
+
+UPSTREAM = PatroniRules(False, False, False, False)
+MENDED = PatroniRules()
+
+
+@dataclass(frozen=True, slots=True)
+class Sync:
+    """The value of /sync."""
+
+    leader: str
+    members: frozenset[str]

@@ -1,0 +1,101 @@
+"""Run incidents: `python -m tests.simulation.run --incidents 200000`, or replay one: `--seed 17 --trace`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+
+from .engine import Violation
+from .incidents import Plan, play
+from .rules import MENDED, UPSTREAM
+from .world import Settings, World
+
+
+@dataclass
+class Tally:
+    """What came of a number of runs."""
+
+    runs: int = 0
+    incidents: int = 0
+    takeovers: int = 0
+    promotions: int = 0
+    acknowledged: int = 0
+    false_acknowledgements: int = 0  # PostgreSQL's own, after a cancel: counted apart
+    lock_revoked: int = 0
+    failures: dict[int, str] = field(default_factory=dict)
+    by_invariant: Counter[str] = field(default_factory=Counter)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.incidents} incidents in {self.runs} runs: {self.takeovers} takeover transactions, "
+            f"{self.promotions} promotions, {self.acknowledged} commits acknowledged "
+            f"(and {self.false_acknowledgements} falsely, by a cancel), "
+            f"{self.lock_revoked} locks revoked that were taken back, "
+            f"{len(self.failures)} runs broke an invariant {dict(self.by_invariant) or ''}"
+        )
+
+
+def one(
+    seed: int, settings: Settings | None = None, plan: Plan | None = None
+) -> tuple[World, Violation | None]:
+    """One run. The violation, if there was one, is the world's last event."""
+    world = World(seed, settings)
+    try:
+        play(world, plan or Plan())
+    except Violation as found:
+        return world, found
+    return world, None
+
+
+def many(
+    incidents: int,
+    first_seed: int = 1,
+    settings: Settings | None = None,
+    plan: Plan | None = None,
+    stop_at_first: bool = False,
+) -> Tally:
+    """Runs until so many incidents have been injected."""
+    tally, seed = Tally(), first_seed
+    while tally.incidents < incidents:
+        world, found = one(seed, settings, plan)
+        tally.runs += 1
+        tally.incidents += world.engine.incidents
+        tally.takeovers += world.invariants.takeovers
+        tally.promotions += world.invariants.promotions
+        tally.acknowledged += len(world.servers.acknowledged)
+        tally.false_acknowledgements += world.servers.false_acknowledgements
+        tally.lock_revoked += world.invariants.lock_revoked
+        if found is not None:
+            tally.failures[seed] = str(found)
+            tally.by_invariant[found.invariant] += 1
+            if stop_at_first:
+                break
+        seed += 1
+    return tally
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--incidents", type=int, default=5000)
+    parser.add_argument("--seed", type=int, default=1, help="the first seed, or the one to replay")
+    parser.add_argument("--trace", action="store_true", help="replay one seed and print what happened")
+    parser.add_argument("--upstream", action="store_true", help="Patroni without the mends of ADR 5")
+    given = parser.parse_args()
+    settings = Settings(rules=UPSTREAM if given.upstream else MENDED)
+    if given.trace:
+        world, found = one(given.seed, settings)
+        print("\n".join(world.engine.trace))
+        return 1 if found else 0
+    begin = time.monotonic()
+    tally = many(given.incidents, given.seed, settings)
+    print(f"{tally}; {time.monotonic() - begin:.0f} s")
+    for seed, what in list(tally.failures.items())[:20]:
+        print(f"  seed {seed}: {what}")
+    return 1 if tally.failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

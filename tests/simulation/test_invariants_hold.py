@@ -1,0 +1,127 @@
+"""Several thousand incidents with the real planner and executor: no invariant breaks.
+
+`HANBAT_INCIDENTS` sets another number; nightly: `python -m tests.simulation.run --incidents 200000`.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from . import ambushes
+from .engine import Violation
+from .incidents import KINDS, Plan
+from .planted import UNMENDED, only
+from .rules import MENDED, UPSTREAM, PatroniRules
+from .run import many, one
+from .world import Settings, World
+
+INCIDENTS = int(os.environ.get("HANBAT_INCIDENTS", "3000"))
+
+
+def test_no_invariant_breaks() -> None:
+    tally = many(INCIDENTS)
+    print(tally)
+    assert tally.failures == {}
+    assert tally.takeovers > tally.runs / 2  # the incidents do lead to takeovers
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        ambushes.lock_moves,
+        ambushes.set_shrinks,
+        ambushes.config_changes,
+        ambushes.sleeper,
+        ambushes.last_words,
+        ambushes.late_phase,
+        ambushes.stale_loop,
+        ambushes.half_taken,
+    ],
+    ids=lambda kind: kind.__name__,
+)
+def test_no_invariant_breaks_at_the_worst_moment(kind: object) -> None:
+    assert many(16, settings=Settings(hazard=0), plan=only(kind)).failures == {}  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", [ambushes.stale_loop, ambushes.torn_read], ids=lambda kind: kind.__name__)
+def test_the_transaction_alone_holds_off_a_stale_writer(kind: object) -> None:
+    """Also with Patroni as it is: the /sync revision that moves, and the order of the changes."""
+    settings = Settings(rules=UNMENDED, hazard=0, torn=0.3)
+    assert many(40, settings=settings, plan=only(kind)).failures == {}  # type: ignore[arg-type]
+
+
+def test_one_seed_is_one_run() -> None:
+    first, again, other = one(7)[0], one(7)[0], one(8)[0]
+    assert list(first.engine.trace) == list(again.engine.trace)
+    assert list(first.engine.trace) != list(other.engine.trace)
+
+
+def test_a_violation_is_the_last_line_of_a_readable_trace() -> None:
+    world = World(1)
+    world.run(2000)
+    world.servers.acknowledged.append(-1)  # an acknowledged commit that nobody has
+    with pytest.raises(Violation):
+        world.invariants.promoted("gg-db1")
+    assert "gg-db1 was promoted without 1 of them" in world.engine.trace[-1]
+
+
+def lose_site(world: World) -> None:
+    for host, site in world.network.site_of.items():
+        if site == "dj":
+            world.power_off(host)
+
+
+def isolate_site(world: World) -> None:
+    for other in ("gg", "sj"):
+        world.network.cuts["dj", other] = world.network.cuts[other, "dj"] = 1
+    world.network.changed()
+
+
+@pytest.mark.parametrize("fault", [lose_site, isolate_site, lambda world: world.power_off("dj-db1")])
+@pytest.mark.parametrize("seed", range(5))
+def test_a_connected_majority_has_a_primary_within_seconds(fault: object, seed: int) -> None:
+    """Without the controllers Patroni's lease takes over 20 s."""
+    world = World(seed, Settings(hazard=0))
+    world.run(5000)
+    fault(world)  # type: ignore[operator]
+    world.run(200)
+    before = world.engine.now - 200
+    world.until_acknowledged(10_000)
+    assert world.invariants.takeovers == 1
+    assert world.engine.now - before < 6000
+
+
+def test_without_the_controllers_it_is_the_lease_that_decides() -> None:
+    world = World(1, Settings(hazard=0, controllers=False))
+    world.run(5000)
+    lose_site(world)
+    world.run(200)
+    assert world.until_acknowledged() > 15_000
+
+
+def test_nothing_moves_without_a_majority() -> None:
+    world = World(1, Settings(hazard=0))
+    world.run(5000)
+    lose_site(world)
+    world.power_off("sj-wt1")
+    world.run(60_000)
+    assert world.invariants.takeovers == world.invariants.promotions == 0
+
+
+def test_nothing_moves_back_by_itself() -> None:
+    world = World(1, Settings(hazard=0))
+    world.run(5000)
+    lose_site(world)
+    world.run(20_000)
+    for host in list(world.network.down):
+        world.power_on(host)
+    world.run(120_000)
+    assert (world.invariants.takeovers, world.invariants.primary) == (1, "gg-db1")
+
+
+def test_every_kind_of_incident_is_played() -> None:
+    assert all(weight > 0 for _, weight in KINDS)
+    assert Plan().kinds is KINDS
+    assert UPSTREAM != MENDED != PatroniRules(watchdog=False)
