@@ -1,13 +1,15 @@
 """Starts Patroni: `python -m replication.patroni_launcher /etc/hanbat/patroni.yml`.
 
-Two things Patroni 4.1 does not do by itself, and nothing else:
+Three things Patroni 4.1 does not do by itself, and nothing else:
 
 - It waits until a member of the DCS is healthy and puts that one first (`PATRONI_ETCD3_HOSTS`):
   Patroni asks the first of its list at its start and ends, or sleeps 5 s, when that one is down.
+- In the synchronous modes a holder of the lock that `/sync` does not name gives it back
+  (`replication.named_holder`, ADR 0005).
 - In `max_protection` it replaces `SyncHandler.set_synchronous_standby_names`, so that a commit
   always waits for a standby of another site (`replication.remote_sync`, ADR 0003).
 
-It refuses any other minor version of Patroni: the replaced function was read in 4.1 only.
+It refuses any other minor version of Patroni: the replaced functions were read in 4.1 only.
 Environment, from the unit: HANBAT_PROTECTION_MODE, HANBAT_REMOTE_MEMBERS (names, spaces between).
 
 Patroni starts the postmaster through a fresh interpreter that imports this module once more, so
@@ -27,7 +29,8 @@ from hanbat.errors import Exit, HanbatError, render
 
 KNOWN_MINOR = "4.1."
 MAX_PROTECTION = "max_protection"
-MODES = frozenset({"max_availability", MAX_PROTECTION, "max_performance"})  # hanbat.topology.ProtectionMode
+MAX_PERFORMANCE = "max_performance"
+MODES = frozenset({"max_availability", MAX_PROTECTION, MAX_PERFORMANCE})  # hanbat.topology.ProtectionMode
 DCS_WAIT_S = 60.0
 PROBE_S = 1.0
 
@@ -115,7 +118,7 @@ def _launch(config: Path) -> None:
     from patroni.__main__ import main as patroni_main  # pyright: ignore[reportMissingTypeStubs]
     from patroni.version import __version__  # pyright: ignore[reportMissingTypeStubs]
 
-    from replication import remote_sync
+    from replication import named_holder, remote_sync
 
     check_version(__version__)
     mode, remote = protection(os.environ)
@@ -123,6 +126,8 @@ def _launch(config: Path) -> None:
         _etcd_hosts(config), healthy=is_healthy, limit_s=DCS_WAIT_S, now=time.monotonic, sleep=time.sleep
     )
     os.environ["PATRONI_ETCD3_HOSTS"] = ",".join(hosts)
+    if mode != MAX_PERFORMANCE:
+        named_holder.install()
     if mode == MAX_PROTECTION:
         remote_sync.install(remote)
     sys.argv = ["patroni", str(config)]
