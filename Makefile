@@ -3,30 +3,38 @@ SHELL := /bin/bash
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 BIN := .venv/bin
 SEED ?= 1
+INCIDENTS ?= 200000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup drill test test-fast lint format clean docs golden
+.PHONY: help setup drill test test-fast simulate lint format clean docs golden
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1\t/' | expand -t 20
 
-setup:  ## install what is missing: Debian packages, the virtual environment, the lab's image
+setup:  ## install what is missing: Debian packages and the virtual environment
 	@$(SUDO) bash lab/setup.sh
 
 drill: setup  ## lose Daejeon in the lab, keep the service, and write the report (SEED=n)
 	@$(SUDO) $(BIN)/hanbat drill run site-loss --seed $(SEED)
 
-test: setup lint  ## everything: lint, unit tests, tests on the lab's machines, one whole drill
-	@$(SUDO) $(BIN)/python -m pytest
+test: setup lint  ## everything: lint, unit tests, tests on the lab's machines, whole drills
+	@$(SUDO) $(BIN)/python -m pytest -v -m lab
+	@$(SUDO) $(BIN)/python -m pytest -q -m 'not lab' -n 2
 
 test-fast:  ## the tests that need neither the lab nor root
-	@$(BIN)/python -m pytest -m 'not lab'
+	@$(BIN)/python -m pytest -q -m 'not lab' -n 2
+
+simulate:  ## nightly: the failover controller against INCIDENTS=200000 simulated incidents, from SEED
+	@$(BIN)/python -m tests.simulation.run --seed $(SEED) --incidents $(INCIDENTS)
 
 lint:  ## ruff, pyright, the layers
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports && $(BIN)/pyright
 
 format:  ## let ruff lay out the code
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+golden:  ## write the golden files of the reference shape anew; read the difference before you commit it
+	@$(BIN)/python -m tests.golden.update
 
 docs:  ## write the documents that come from the code
 	@$(BIN)/hanbat topology settings > docs/settings.md

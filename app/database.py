@@ -42,6 +42,8 @@ Parameters = Sequence[Any] | Mapping[str, Any] | None
 
 TRIES = 4
 """How often a transaction is run when the server rolled it back by itself (40001, 40P01)."""
+PAUSE_S = 0.05
+"""Between two tries while the database is away."""
 ROLLED_BACK = ("40001", "40P01")
 REFUSED_CLASSES = ("08", "53", "55", "57", "58", "3D", "28")
 """Classes of SQLSTATE that speak of the server's state, not of our statement."""
@@ -171,7 +173,7 @@ class Database:
         """
         for attempt in range(TRIES):
             try:
-                return self._attempt(work, barrier)
+                return self._patiently(work, barrier)
             except RolledBack:
                 if attempt == TRIES - 1:
                     raise
@@ -194,7 +196,7 @@ class Database:
         Raises ReadUnconfirmed when the database cannot be asked, or did not confirm in time.
         """
         try:
-            return self._attempt(work, lambda _: True)
+            return self._patiently(work, lambda _: True)
         except (NotWritten, OutcomeUnknown) as error:
             raise ReadUnconfirmed(f"the answer could not be confirmed: {error}") from error
 
@@ -207,6 +209,23 @@ class Database:
 
     def close(self) -> None:
         self._pool.drop_idle()
+
+    def _patiently(self, work: Callable[[Transaction], T], barrier: Callable[[T], bool] | None) -> T:
+        """While nothing was written, try again for a moment: a takeover is over in seconds.
+
+        A client that waits is served as soon as there is a primary; one that is sent away comes back
+        when its Retry-After is over, and what was lost then is a second.
+        """
+        end = time.monotonic() + self._settings.patience_s
+        while True:
+            try:
+                return self._attempt(work, barrier)
+            except RolledBack:
+                raise
+            except NotWritten:
+                if time.monotonic() + PAUSE_S >= end:
+                    raise
+                time.sleep(PAUSE_S)
 
     def _attempt(self, work: Callable[[Transaction], T], barrier: Callable[[T], bool] | None) -> T:
         for _ in range(3):

@@ -55,6 +55,7 @@ TABLE = (
     Setting("query_limit_s", float, 5.0, "longest time of all statements before COMMIT, seconds", 0.5, 60),
     Setting("commit_limit_s", float, 10.0, "longest wait for the answer to COMMIT, seconds", 0.5, 120),
     Setting("lock_limit_s", float, 3.0, "longest wait for a lock of the database, seconds", 0.1, 60),
+    Setting("patience_s", float, 1.5, "how long what wrote nothing is tried again, seconds", 0, 10),
     Setting("ready_limit_s", float, 2.0, "longest time that /healthz/ready takes, seconds", 0.2, 10),
     Setting("session_idle_s", int, 1800, "idle time that ends a session of the pages, seconds", 30, 1800),
     Setting("cookie_secure", bool, 0, "1: the session cookie is sent over TLS only"),
@@ -72,6 +73,7 @@ class Settings:
     query_limit_s: float = 5.0
     commit_limit_s: float = 10.0
     lock_limit_s: float = 3.0
+    patience_s: float = 1.5
     ready_limit_s: float = 2.0
     session_idle_s: int = 1800
     cookie_secure: bool = False

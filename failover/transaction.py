@@ -134,7 +134,7 @@ def takeover(dcs: DcsState, witnesses: dict[str, int]) -> Transaction:
             unchanged(LEADER, lock.revision),
             unchanged(SYNC, sync.revision),
             unchanged(CONFIG, config.revision),
-            absent(FAILOVER),
+            unchanged(FAILOVER, dcs.failover_emptied),
             absent(HOLD),
             unchanged(OPERATION, dcs.operation_revision),
             *(unchanged(VERDICT + name, revision) for name, revision in sorted(witnesses.items())),

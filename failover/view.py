@@ -154,12 +154,16 @@ class DcsState:
     """All keys, from one linearizable range read: one revision. None means that the key is absent.
 
     A revision is etcd's `mod_revision`; 0 means that the key is absent.
+    `failover_revision`: of an offer in /failover, anybody's; 0 when nothing is offered.
+    `failover_emptied`: of /failover when it stands there and offers nothing: Patroni writes `{}` into it
+    after a switchover and does not delete it.
     """
 
     lock: Lock | None
     sync: SyncSet | None
     config: Config | None
     failover_revision: int = 0
+    failover_emptied: int = 0
     operation: Operation | None = None
     operation_revision: int = 0
     hold_revision: int = 0

@@ -23,6 +23,7 @@ COMMANDS = {
     "topology": "hanbat.commands.topology:topology",
     "render": "hanbat.commands.render:render",
     "errors": "hanbat.commands.errors:errors",
+    "status": "failover.status_cli:status",
     "lab": "lab.cli:lab",
     "drill": "lab.drill.cli:drill",
 }

@@ -37,14 +37,17 @@ def markdown() -> str:
     lines = [
         "# Errors",
         "",
-        "Made by `hanbat errors --markdown`; a test fails when it is stale. A code never changes its meaning.",
+        "Made by `hanbat errors --markdown`; a test fails when it is stale.",
+        "A code never changes its meaning.",
         "",
         "| code | name | meaning | hint | exit status |",
         "|---|---|---|---|---|",
     ]
     for kind in all_errors():
         meaning = " ".join((kind.__doc__ or "").split("\n\n")[0].split())
-        lines.append(f"| {kind.code:03d} | {kind.__name__} | {meaning} | {kind.hint} | {int(kind.exit_status)} |")
+        lines.append(
+            f"| {kind.code:03d} | {kind.__name__} | {meaning} | {kind.hint} | {int(kind.exit_status)} |"
+        )
     return "\n".join(lines) + "\n"
 
 

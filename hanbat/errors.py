@@ -1,7 +1,8 @@
 """Errors that a person can act on: a stable code, the fact, and a hint.
 
 Codes never change their meaning; a new error takes a new number. Ranges: 1-19 general, 20-49
-`sites.yml`, 50-69 rendering and secrets, 70-99 the lab, 100-129 drills, 130-159 replication.
+`sites.yml`, 50-69 rendering and secrets, 70-99 the lab, 100-129 drills, 130-159 replication,
+160-189 failover.
 `docs/errors.md` lists them, and a test fails when it does not.
 """
 

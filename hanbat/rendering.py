@@ -22,7 +22,7 @@ from hanbat.errors import HanbatError
 from hanbat.secrets_file import Secrets
 from hanbat.topology import Host, Topology
 
-CONTRIBUTORS = ("replication.render", "backup_site.render", "primary.render")
+CONTRIBUTORS = ("replication.render", "backup_site.render", "primary.render", "failover.render")
 MANIFEST = "hanbat-manifest.json"
 
 

@@ -34,6 +34,7 @@ class Secrets(BaseModel):
     postgres_replication: str
     postgres_rewind: str
     patroni_rest: str
+    observer: str
     app_owner: str
     app_service: str
     app_session_key: str

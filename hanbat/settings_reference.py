@@ -14,13 +14,14 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from hanbat import durations
-from hanbat.topology import Host, Objectives, PostgreSQL, Replication, Site, Topology, Wan
+from hanbat.topology import Failover, Host, Objectives, PostgreSQL, Replication, Site, Topology, Wan
 
 SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("(top level)", Topology),
     ("objectives", Objectives),
     ("postgresql", PostgreSQL),
     ("replication", Replication),
+    ("failover", Failover),
     ("wan", Wan),
     ("sites[]", Site),
     ("sites[].hosts[]", Host),

@@ -81,6 +81,14 @@ class PostgreSQL(Part):
     shared_buffers_mb: int = setting(64, "Shared buffers.", unit="MB", ge=16, le=1048576)
 
 
+class MovePolicy(StrEnum):
+    """Who decides about one kind of move (design, section 5)."""
+
+    AUTOMATIC = "automatic"
+    APPROVE = "approve"
+    OBSERVE = "observe"
+
+
 class Replication(Part):
     """How data gets from site to site, and how quickly a silent host is given up."""
 
@@ -114,6 +122,33 @@ class Replication(Part):
         unit="MB",
         ge=1,
         le=65536,
+    )
+
+
+class Failover(Part):
+    """Hanbat's own controller, which takes over sooner than Patroni's lease runs out."""
+
+    enabled: bool = setting(
+        True, "Run observers and controllers. Without them a takeover waits for Patroni's lease."
+    )
+    window: Duration = setting(
+        "1500ms",
+        "A vantage point must have missed the primary for so long, without a break.",
+        ge=parse("500ms"),
+        le=parse("60s"),
+    )
+    in_site: MovePolicy = setting(
+        MovePolicy.AUTOMATIC, "Moves inside the active site: `observe` only says what it would do."
+    )
+    cross_site: MovePolicy = setting(
+        MovePolicy.AUTOMATIC,
+        "Changes of site: `approve` waits for a person. Patroni's lease is not held back by it.",
+    )
+    block_period: Duration = setting(
+        "30s",
+        "Pause after a takeover has ended, well or badly, before the next one.",
+        ge=parse("1s"),
+        le=parse("1h"),
     )
 
 
@@ -171,6 +206,9 @@ class Topology(Part):
     )
     replication: Replication = Field(
         default_factory=Replication, description="How data gets from site to site."
+    )
+    failover: Failover = Field(
+        default_factory=Failover, description="Hanbat's own controller, faster than Patroni's lease."
     )
     wan: Wan = Field(default_factory=Wan, description="The network between sites, in the lab.")
     sites: tuple[Site, ...] = Field(description="The sites.", min_length=1)

@@ -38,6 +38,11 @@ def units(host: Host) -> tuple[str, ...]:
     return layout.units(host) + (APP_UNITS if host.has(HostRole.APP) else ())
 
 
+def controllers(topology: Topology, host: Host) -> tuple[str, ...]:
+    """The unit of observer and controller, where there is one (`failover.render` writes it)."""
+    return (layout.FAILOVER_UNIT,) if host in layout.observers(topology) else ()
+
+
 def render(topology: Topology, host: Host, secrets: Secrets) -> Iterator[File]:
     """Files of one machine: the base for each, the application's way for an app host."""
     yield from _base(topology, host)
@@ -60,7 +65,7 @@ def _base(topology: Topology, host: Host) -> Iterator[File]:
     yield File("/etc/sysusers.d/hanbat.conf", _text("sysusers.conf.j2", topology, host))
     yield File("/etc/ssh/sshd_config.d/hanbat.conf", _text("sshd.conf.j2", topology, host))
     yield File("/etc/systemd/journald.conf.d/hanbat.conf", _text("journald.conf.j2", topology, host))
-    wants = _text("multi-user.conf.j2", topology, host, units=units(host))
+    wants = _text("multi-user.conf.j2", topology, host, units=(*units(host), *controllers(topology, host)))
     yield File(f"{UNITS}/multi-user.target.d/hanbat.conf", wants)
 
 

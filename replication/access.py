@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hanbat.topology import HostRole, Topology
-from replication.layout import REPLICATION_USER, REWIND_USER
+from replication.layout import OBSERVER_USER, REPLICATION_USER, REWIND_USER, observers
 
 DATABASE = "procurement"
 OWNER_ROLE = "procurement_owner"
@@ -24,6 +24,8 @@ def rules(topology: Topology) -> list[str]:
     for host in topology.hosts_with(HostRole.DB):
         lines.append(f"host replication {REPLICATION_USER} {host.address}/32 scram-sha-256")
         lines.append(f"host postgres {REWIND_USER} {host.address}/32 scram-sha-256")
+    for host in observers(topology):
+        lines.append(f"host postgres {OBSERVER_USER} {host.address}/32 scram-sha-256")
     for host in topology.hosts_with(HostRole.APP):
         lines.append(f"host {DATABASE} {OWNER_ROLE},{SERVICE_ROLE} {host.address}/32 scram-sha-256")
     return lines

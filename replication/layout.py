@@ -14,8 +14,10 @@ SUPERUSER = "postgres"
 REPLICATION_USER = "replicator"
 REWIND_USER = "rewinder"
 REST_USER = "patroni"
+OBSERVER_USER = "hanbat_observer"
 
 ETCD_UNITS = ("hanbat-etcd.service", "hanbat-dcs-steward.service")
+FAILOVER_UNIT = "hanbat-failover.service"
 DB_UNITS = ("hanbat-patroni.service", "hanbat-lsn-ring.service")
 
 
@@ -23,6 +25,13 @@ def units(host: Host) -> tuple[str, ...]:
     """Units of replication that a host starts at boot."""
     etcd = ETCD_UNITS if host.has(HostRole.ETCD) else ()
     return etcd + (DB_UNITS if host.has(HostRole.DB) else ())
+
+
+def observers(topology: Topology) -> tuple[Host, ...]:
+    """Hosts on which an observer and a controller stand; none when they are not enabled."""
+    if not topology.failover.enabled:
+        return ()
+    return tuple(host for host in topology.hosts if host.has(HostRole.ETCD) or host.has(HostRole.DB))
 
 
 def bin_dir(topology: Topology) -> str:

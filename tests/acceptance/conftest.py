@@ -1,4 +1,4 @@
-"""One healthy lab of this clone for the tests that share it."""
+"""One lab of this clone for the tests that share it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,19 @@ from lab.laboratory import Lab
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
+@pytest.fixture(scope="session")
+def nothing_left() -> Iterator[None]:
+    """Whatever the tests did: afterwards nothing of this clone's lab is there."""
+    yield
     lab = Lab.of_clone(ROOT)
     lab.down(print)
-    try:
-        lab.up(print)
-        yield lab
-    finally:
-        lab.down(print)
     assert leftovers.find(lab.names).text() == "nothing"
+
+
+@pytest.fixture
+def lab(nothing_left: None) -> Lab:
+    """A lab that is up; booted by the first test that needs it."""
+    lab = Lab.of_clone(ROOT)
+    if not lab.is_up():
+        lab.up(print)
+    return lab

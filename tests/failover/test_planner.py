@@ -88,6 +88,15 @@ def test_the_transaction_compares_the_whole_proof_and_deletes_the_lock_first() -
     )
 
 
+def test_a_failover_key_that_patroni_has_emptied_is_compared_as_it_stands() -> None:
+    """Otherwise there could be one takeover in the life of a cluster."""
+    decision = plan(intended(dcs=replace(DCS, failover_emptied=43)))
+    take = decision.commands[0]
+    assert isinstance(take, TakeLock)
+    assert unchanged(FAILOVER, 43) in take.transaction.compares
+    assert absent(FAILOVER) not in take.transaction.compares
+
+
 def test_a_takeover_needs_its_four_keys() -> None:
     with pytest.raises(ValueError, match="needs /leader"):
         takeover(DCS, {})

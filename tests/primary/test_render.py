@@ -64,7 +64,9 @@ def test_every_unit_is_started_at_boot_and_every_started_unit_is_there(shape: st
     wanted = set(
         re.findall(r"Wants=(\S+)", rendered["/etc/systemd/system/multi-user.target.d/hanbat.conf"].text)
     )
-    assert there == wanted == set(primary.units(SHAPES[shape].host(host)))
+    topology = SHAPES[shape]
+    units = {*primary.units(topology.host(host)), *primary.controllers(topology, topology.host(host))}
+    assert there == wanted == units
     for unit in there:
         assert "StartLimitIntervalSec=0" in rendered[f"/etc/systemd/system/{unit}"].text
 

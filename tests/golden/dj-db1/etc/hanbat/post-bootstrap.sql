@@ -9,3 +9,6 @@ CREATE ROLE procurement_app LOGIN PASSWORD 'fixed-app-service';
 CREATE DATABASE procurement OWNER procurement_owner;
 REVOKE ALL ON DATABASE procurement FROM PUBLIC;
 GRANT CONNECT ON DATABASE procurement TO procurement_app;
+-- The controllers' observers: they read positions, and commit an empty message to see that it can be done.
+CREATE ROLE hanbat_observer LOGIN PASSWORD 'fixed-observer';
+GRANT pg_monitor TO hanbat_observer;

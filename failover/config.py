@@ -1,0 +1,70 @@
+"""The controller's rendered file: `/etc/hanbat/failover.yml`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from failover.etcd_dcs import EtcdDcs, Member
+from failover.etcd_json import Prefixes
+from failover.policy import Mode, Policy
+from failover.view import Host
+
+PATH = Path("/etc/hanbat/failover.yml")
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Who I am, whom to probe, whom to ask. `addresses`: database host -> address.
+
+    `etcd`: members in the order in which they are asked, (address, port).
+    """
+
+    cluster: str
+    me: str
+    site: str
+    policy: Policy
+    hosts: tuple[Host, ...]
+    addresses: dict[str, str]
+    etcd: tuple[tuple[str, int], ...]
+    user: str
+    password: str
+
+    def dcs(self) -> EtcdDcs:
+        """A new client; each thread has its own."""
+        return EtcdDcs([Member(address, port) for address, port in self.etcd], Prefixes(self.cluster))
+
+    def dsn(self, host: str) -> str:
+        """How the observer reaches PostgreSQL on a host. Names no file, waits for no password prompt."""
+        return (
+            f"host={self.addresses[host]} port=5432 dbname=postgres user={self.user} "
+            f"password={self.password} application_name=hanbat-observer-{self.me} connect_timeout=2 "
+            "options='-c synchronous_commit=local' tcp_user_timeout=2000 "
+            "keepalives_idle=2 keepalives_interval=1 keepalives_count=2"
+        )
+
+
+def load(path: Path) -> Config:
+    """Raises OSError, yaml.YAMLError, KeyError or ValueError for a file that the renderer did not write."""
+    data: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    rows: list[dict[str, str]] = data["hosts"]
+    policy: dict[str, Any] = data["policy"]
+    return Config(
+        cluster=data["cluster"],
+        me=data["me"],
+        site=data["site"],
+        policy=Policy(
+            in_site=Mode(policy["in_site"]),
+            cross_site=Mode(policy["cross_site"]),
+            window_ms=int(policy["window_ms"]),
+            block_ms=int(policy["block_ms"]),
+        ),
+        hosts=tuple(Host(row["name"], row["site"]) for row in rows),
+        addresses={row["name"]: row["address"] for row in rows},
+        etcd=tuple((row["address"], int(row["port"])) for row in data["etcd"]),
+        user=data["observer"]["user"],
+        password=data["observer"]["password"],
+    )

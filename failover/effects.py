@@ -1,0 +1,49 @@
+"""What a takeover does beyond the DCS.
+
+Routing and old sessions need nothing here: on each application host HAProxy's own short checks of Patroni
+follow the primary and cut the sessions to a host that is no primary any more (`on-marked-down`), and an
+old primary that is cut off loses its sessions with its network. What is left is to tell people.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from failover.executor import Answer
+
+QUIET_MS = 5000  # the same words again only after so long
+PATIENCE_MS = 1500  # a proof that is not there yet may be there in a second: then nobody is called
+NO_PROOF = "no proof"  # how the planner begins to say so
+
+logger = logging.getLogger("effects")
+
+
+class Journal:
+    """`failover.executor.Effects`: everything goes to the journal."""
+
+    def __init__(self, clock_ms: Callable[[], int]) -> None:
+        self._clock_ms = clock_ms
+        self._told: dict[str, int] = {}
+        self._heard: dict[str, tuple[int, int]] = {}  # topic -> when it began, when it was last said
+
+    def push_routes(self, primary: str, epoch: int) -> Answer:
+        logger.info("epoch %s: clients go to %s", epoch, primary)
+        return Answer.OK
+
+    def cut_sessions(self, host: str, epoch: int) -> Answer:
+        logger.info("epoch %s: sessions to %s end", epoch, host)
+        return Answer.OK
+
+    def tell(self, text: str, *, urgent: bool) -> None:
+        topic, now = text.split(":")[0], self._clock_ms()
+        began, heard = self._heard.get(topic, (now, now))
+        began = began if now - heard < PATIENCE_MS else now
+        self._heard[topic] = (began, now)
+        if topic == NO_PROOF and now - began < PATIENCE_MS:
+            return
+        last = self._told.get(topic)
+        if last is not None and now - last < QUIET_MS:
+            return
+        self._told[topic] = now
+        logger.log(logging.ERROR if urgent else logging.WARNING, "%s", text)

@@ -1,0 +1,146 @@
+"""Probes every database host several times a second, and publishes what was seen under a short lease."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from threading import Lock, Thread
+from typing import Protocol
+
+from failover.etcd_dcs import EtcdDcs, LeaseGone, NotAnswered
+from failover.etcd_json import EtcdAnswerWrong
+from failover.publication import PULSE, Pulse, publish, verdict
+from failover.streaks import Probe, Streak, extended, seen
+from failover.view import HostSeen, Reach
+
+PROBE_PERIOD_S = 0.2
+STALE_MS = 1000  # no probe of a host has ended for longer: nothing is known of it
+PULSE_PERIOD_S = 0.25
+ALARM_PERIOD_S = 0.08  # between pulses while a host is missed
+ALARM_MS = 10_000  # a host that is away for longer, or was never there, is no reason to hurry
+LEASE_TTL_S = 2
+LEASE_PERIOD_S = 0.5
+
+logger = logging.getLogger("observer")
+
+
+class Prober(Protocol):
+    def probe(self) -> Probe: ...
+
+
+def monotonic_ms() -> int:
+    return time.monotonic_ns() // 1_000_000
+
+
+class Sight:
+    """What this observer sees, shared between its threads."""
+
+    def __init__(self, hosts: tuple[str, ...], clock_ms: Callable[[], int] = monotonic_ms) -> None:
+        self._hosts = hosts
+        self._clock_ms = clock_ms
+        self._streaks: dict[str, Streak] = {}
+        self._met: set[str] = set()
+        self._lock = Lock()
+
+    def take(self, host: str, probe: Probe) -> Streak | None:
+        """Note a probe; answers the streak before it."""
+        with self._lock:
+            before = self._streaks.get(host)
+            self._streaks[host] = extended(before, probe)
+            if probe.reach is Reach.REACHABLE:
+                self._met.add(host)
+            return before
+
+    def pulse(self, observer: str, site: str, sequence: int) -> Pulse:
+        now = self._clock_ms()
+        with self._lock:
+            hosts = tuple(seen(host, self._streaks.get(host), now, STALE_MS) for host in self._hosts)
+            details = {host: streak.last.detail for host, streak in self._streaks.items()}
+        return Pulse(observer, site, sequence, hosts, details)
+
+    def missed(self) -> tuple[HostSeen, ...]:
+        """The hosts that were there and are lately unreachable: the next second may decide."""
+        return tuple(
+            one
+            for one in self.pulse("", "", 0).hosts
+            if one.reach is Reach.UNREACHABLE and one.for_ms < ALARM_MS and one.host in self._met
+        )
+
+
+@dataclass
+class Publisher:
+    """Writes pulses; keeps its lease. What it cannot write is tried again with the next pulse."""
+
+    observer: str
+    site: str
+    sight: Sight
+    dcs: EtcdDcs
+    clock_s: Callable[[], float] = time.monotonic
+    _sequence: int = 0
+    _lease: int = 0
+    _kept_at: float = 0.0
+    _revision: int | None = None  # of the pulse in etcd; None: not known
+    _verdict: str | None = None
+    _trouble: str = field(default="")
+
+    def step(self) -> None:
+        """One publication. Never raises; trouble is logged when it changes."""
+        try:
+            self._publish()
+            trouble = ""
+        except LeaseGone:
+            self._lease, self._revision, self._verdict, trouble = 0, None, None, "the lease has run out"
+        except (NotAnswered, EtcdAnswerWrong) as error:
+            self._revision, self._verdict, trouble = None, None, str(error)
+        if trouble != self._trouble:
+            logger.warning("publishing: %s", trouble or "works again")
+        self._trouble = trouble
+
+    def _publish(self) -> None:
+        now = self.clock_s()
+        if not self._lease:
+            self._lease, self._kept_at = self.dcs.grant(LEASE_TTL_S), now
+        elif now - self._kept_at >= LEASE_PERIOD_S:
+            self.dcs.keep_alive(self._lease)
+            self._kept_at = now
+        if self._revision is None:  # an answer was lost, or we have just begun: what stands there?
+            known = self.dcs.snapshot().get(PULSE + self.observer)
+            self._revision, self._verdict = known.revision if known else 0, None
+        self._sequence += 1
+        pulse = self.sight.pulse(self.observer, self.site, self._sequence)
+        transaction = publish(pulse, self._lease, self._revision, self._verdict)
+        self._revision = self.dcs.write(transaction)
+        self._verdict = verdict(pulse) if self._revision is not None else None
+
+
+def watch_host(host: str, prober: Prober, sight: Sight, stopped: Callable[[], bool]) -> None:
+    """Probes one host until stopped; a probe that took long is followed by the next at once."""
+    while not stopped():
+        began = time.monotonic()
+        probe = prober.probe()
+        before = sight.take(host, probe)
+        if before is None or before.reach is not probe.reach:
+            logger.info("%s is %s (%s)", host, probe.reach, probe.detail.why or probe.role)
+        time.sleep(max(0.0, PROBE_PERIOD_S - (time.monotonic() - began)))
+
+
+def publish_all(publisher: Publisher, sight: Sight, stopped: Callable[[], bool]) -> None:
+    """Pulses until stopped; more often while a host is missed."""
+    while not stopped():
+        began = time.monotonic()
+        publisher.step()
+        period = ALARM_PERIOD_S if sight.missed() else PULSE_PERIOD_S
+        time.sleep(max(0.0, period - (time.monotonic() - began)))
+
+
+def start(
+    publisher: Publisher, sight: Sight, probers: Mapping[str, Prober], stopped: Callable[[], bool]
+) -> None:
+    """All threads of one observer. They are daemons: the process ends without them."""
+    for host, prober in probers.items():
+        Thread(
+            target=watch_host, args=(host, prober, sight, stopped), name=f"probe-{host}", daemon=True
+        ).start()
+    Thread(target=publish_all, args=(publisher, sight, stopped), name="publisher", daemon=True).start()

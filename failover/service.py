@@ -1,0 +1,109 @@
+"""Observer and controller of one host: `python -m failover.service CONFIG`.
+
+The observer's threads probe and publish; the main thread reads etcd, plans, and carries out.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from failover import config as configuration
+from failover import planner
+from failover.assembly import Assembly
+from failover.effects import Journal
+from failover.etcd_dcs import EtcdDcs, NotAnswered
+from failover.etcd_json import EtcdAnswerWrong
+from failover.executor import Answer, Executor
+from failover.observer import Publisher, Sight, monotonic_ms, start
+from failover.planner import Decision
+from failover.probe_sql import SqlProbe
+from failover.view import NotSeen, View
+
+TURN_S = 0.25
+ALARM_TURN_S = 0.04  # between two turns while a host is missed, or an operation is under way
+REPEAT_S = 10.0
+
+logger = logging.getLogger("controller")
+
+
+@dataclass
+class Controller:
+    """Read, plan, carry out; one turn at a time."""
+
+    assembly: Assembly
+    dcs: EtcdDcs
+    executor: Executor
+    clock_ms: Callable[[], int] = monotonic_ms
+    _row: int = -1
+    _reason: str = ""
+    _told_ms: int = field(default=-(10**9))
+
+    def turn(self) -> bool:
+        """Whether something was carried out, so that the next turn should follow at once."""
+        view = self.read()
+        decision = planner.plan(view)
+        self._log(decision)
+        if not decision.commands:
+            return False
+        answer = self.executor.carry_out(decision, self.clock_ms())
+        if answer is not Answer.OK:
+            logger.info("row %s: %s", decision.row.pos, answer)
+        return answer is Answer.OK
+
+    def read(self) -> View:
+        began = self.clock_ms()
+        try:
+            read = self.dcs.snapshot()
+        except (NotAnswered, EtcdAnswerWrong) as error:
+            return self.assembly.unseen(str(error), self.clock_ms())
+        return self.assembly.view(read, began, self.clock_ms())
+
+    def _log(self, decision: Decision) -> None:
+        """Each change of the row; of the reason in the same row at most every ten seconds."""
+        now = self.clock_ms()
+        changed = decision.row.pos != self._row
+        if not changed and (decision.reason == self._reason or now - self._told_ms < REPEAT_S * 1000):
+            return
+        self._row, self._reason, self._told_ms = decision.row.pos, decision.reason, now
+        logger.info("%s", decision)
+
+
+def under_way(view: View) -> bool:
+    """Whether an operation has not ended."""
+    if isinstance(view.dcs, NotSeen) or view.dcs.operation is None:
+        return False
+    return view.dcs.operation.phase not in planner.ENDED
+
+
+def run(controller: Controller, sight: Sight, stopped: Callable[[], bool]) -> None:
+    """Turns until stopped."""
+    while not stopped():
+        began = time.monotonic()
+        acted = controller.turn()
+        period = 0.005 if acted else ALARM_TURN_S if sight.missed() else TURN_S
+        time.sleep(max(0.005, period - (time.monotonic() - began)))
+
+
+def main(argv: list[str]) -> int:
+    """Runs until it is stopped."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(name)s: %(message)s")
+    config = configuration.load(Path(argv[1]))
+    sight = Sight(tuple(host.name for host in config.hosts))
+    publisher = Publisher(config.me, config.site, sight, config.dcs())
+    probers = {host.name: SqlProbe(config.dsn(host.name), monotonic_ms) for host in config.hosts}
+    start(publisher, sight, probers, lambda: False)
+    dcs = config.dcs()
+    executor = Executor(dcs, Journal(monotonic_ms), monotonic_ms)
+    controller = Controller(Assembly(config.me, config.policy, config.hosts), dcs, executor)
+    logger.info("%s at %s: window %s ms", config.me, config.site, config.policy.window_ms)
+    run(controller, sight, lambda: False)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))

@@ -1,0 +1,196 @@
+"""What an operator sees: sites, hosts, roles, lag, who may take over and why not. Pure, from one view."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from failover.guards import GUARDS, Case, Held
+from failover.policy import MoveKind
+from failover.publication import Detail, Pulse
+from failover.view import DcsState, NotSeen, Observation, Phase, Reach, Role, SyncMode, View
+from failover.votes import votes
+
+# What must hold for a standby before anything has happened. The others judge the primary's silence, or
+# (`block_over`) need a reader that has watched for longer than a screen does.
+READINESS = (
+    "all_acknowledge",
+    "sync_is_the_holders",
+    "candidate_in_sync",
+    "candidate_ready",
+    "candidate_not_behind",
+    "no_hold",
+    "not_paused",
+    "no_failover_key",
+    "policy_allows",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class HostRow:
+    """One database host. Lags are in bytes behind the primary; None: nobody knows. Ages are in ms.
+
+    `reach`: each site's vote. `against`: guards that keep it from taking over, by name, with the reason.
+    """
+
+    host: str
+    site: str
+    role: str
+    reach: dict[str, Reach]
+    in_sync_set: bool
+    received_lag: int | None
+    replayed_lag: int | None
+    age_ms: int | None
+    may_take_over: str  # yes, no, unknown; "" for the primary
+    against: dict[str, str]
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """The whole screen. `trouble`: why the DCS was not seen, else empty."""
+
+    cluster: str
+    me: str
+    trouble: str
+    primary: str | None
+    active_site: str | None
+    site_safe: str
+    dcs_age_ms: int
+    operation: str
+    notes: tuple[str, ...]
+    hosts: tuple[HostRow, ...]
+    observers: tuple[dict[str, Any], ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def overview(view: View, pulses: Mapping[str, Pulse], cluster: str) -> Overview:
+    """`pulses`: the last word of each observer."""
+    dcs = view.dcs
+    seen = None if isinstance(dcs, NotSeen) else dcs
+    holder = seen.lock.holder if seen and seen.lock else None
+    return Overview(
+        cluster=cluster,
+        me=view.me,
+        trouble=dcs.reason if isinstance(dcs, NotSeen) else "",
+        primary=holder,
+        active_site=view.site_of(holder) if holder else None,
+        site_safe=site_safe(view, seen),
+        dcs_age_ms=view.dcs_age_ms,
+        operation=_operation(view, seen),
+        notes=_notes(seen),
+        hosts=tuple(_row(view, seen, holder, host.name, pulses) for host in view.hosts),
+        observers=tuple(_observer(one, view) for one in view.observations),
+    )
+
+
+def site_safe(view: View, dcs: DcsState | None) -> str:
+    """Whether every acknowledged commit is at another site too: yes, no, unknown."""
+    if dcs is None or dcs.lock is None or dcs.config is None:
+        return "unknown"
+    if dcs.config.sync_mode is not SyncMode.ON:
+        return "no" if dcs.config.sync_mode is SyncMode.OFF else "unknown"
+    if dcs.sync is None:
+        return "no"
+    if dcs.sync.leader != dcs.lock.holder:
+        return "unknown"
+    home = view.site_of(dcs.lock.holder)
+    return "yes" if any(view.site_of(name) != home for name in dcs.sync.members) else "no"
+
+
+def _operation(view: View, dcs: DcsState | None) -> str:
+    if dcs is None or dcs.operation is None:
+        return "none" if dcs else "unknown"
+    one = dcs.operation
+    text = f"takeover {one.epoch}, {one.old} to {one.candidate}: {one.phase}"
+    age, block = view.operation_age_ms / 1000, view.policy.block_ms / 1000
+    if one.phase in (Phase.DONE, Phase.ABORTED):
+        return text if age >= block else f"{text}; the next one at most {block - age:.0f} s from now"
+    return f"{text}, for {age:.0f} s at least"
+
+
+def _notes(dcs: DcsState | None) -> tuple[str, ...]:
+    """What keeps the controllers from acting at all."""
+    if dcs is None:
+        return ()
+    notes: list[str] = []
+    if dcs.lock is None:
+        notes.append("nobody holds the lock: there is no primary")
+    if dcs.hold_revision:
+        notes.append("a hold is set: controllers keep still")
+    if dcs.config is not None and dcs.config.paused:
+        notes.append("Patroni is paused (maintenance)")
+    if dcs.failover_revision:
+        notes.append("a switchover is under way")
+    return tuple(notes)
+
+
+def _row(
+    view: View, dcs: DcsState | None, holder: str | None, host: str, pulses: Mapping[str, Pulse]
+) -> HostRow:
+    newest = _newest(view, host)
+    seen = newest.of(host) if newest else None
+    detail = pulses[newest.observer].details.get(host, Detail()) if newest else Detail()
+    top = pulses[newest.observer].details.get(holder or "", Detail()).primary_lsn if newest else None
+    standby = seen is not None and seen.role is Role.STANDBY
+    against = {} if dcs is None or host == holder else refusals(view, dcs, holder, host)
+    return HostRow(
+        host=host,
+        site=view.site_of(host),
+        role=seen.role if seen else Role.UNKNOWN,
+        reach=dict(sorted(votes(view, host).items())),
+        in_sync_set=bool(dcs and dcs.sync and host in dcs.sync.members),
+        received_lag=_lag(top, seen.received_lsn) if seen and standby else None,
+        replayed_lag=_lag(top, detail.replayed_lsn) if standby else None,
+        age_ms=newest.age_ms if newest else None,
+        may_take_over="" if host == holder else _may(view, dcs, holder, host),
+        against=against,
+        why="" if seen is not None and seen.reach is Reach.REACHABLE else _why(pulses, host),
+    )
+
+
+def _newest(view: View, host: str) -> Observation | None:
+    """The freshest word of an observer that reaches the host; its own site's, if there is one."""
+    able = [one for one in view.observations if one.of(host).reach is Reach.REACHABLE]
+    able = [one for one in able if one.age_ms <= view.policy.fresh_ms]
+    home = view.site_of(host)
+    return min(able, key=lambda one: (one.site != home, one.age_ms), default=None)
+
+
+def _lag(top: int | None, lsn: int | None) -> int | None:
+    return None if top is None or lsn is None else max(0, top - lsn)
+
+
+def _why(pulses: Mapping[str, Pulse], host: str) -> str:
+    said = {pulse.details[host].why for pulse in pulses.values() if host in pulse.details}
+    return ", ".join(sorted(said - {""}))
+
+
+def _case(view: View, dcs: DcsState, holder: str | None, host: str) -> Case:
+    same = holder is not None and view.site_of(holder) == view.site_of(host)
+    kind = MoveKind.IN_SITE if same else MoveKind.CROSS_SITE
+    return Case(view, dcs, holder, host, kind, dcs.operation)
+
+
+def refusals(view: View, dcs: DcsState, holder: str | None, host: str) -> dict[str, str]:
+    """The guards that would not let this standby take over if the primary were lost now."""
+    case = _case(view, dcs, holder, host)
+    verdicts = {name: GUARDS[name](case) for name in READINESS}
+    return {name: one.reason for name, one in verdicts.items() if one.held is not Held.HOLDS}
+
+
+def _may(view: View, dcs: DcsState | None, holder: str | None, host: str) -> str:
+    if dcs is None:
+        return "unknown"
+    case = _case(view, dcs, holder, host)
+    held = {GUARDS[name](case).held for name in READINESS}
+    return "no" if Held.FAILS in held else "unknown" if Held.UNKNOWN in held else "yes"
+
+
+def _observer(one: Observation, view: View) -> dict[str, Any]:
+    fresh = one.age_ms <= view.policy.fresh_ms
+    state = "fresh" if fresh else "silent" if one.alive else "gone"
+    return {"observer": one.observer, "site": one.site, "age_ms": one.age_ms, "state": state}

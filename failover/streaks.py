@@ -1,0 +1,59 @@
+"""From single probes to "unreachable for 1.7 s without a break", on one machine's monotonic clock. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from failover.publication import Detail
+from failover.view import HostSeen, Reach, Role
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """The outcome of one probe of one host."""
+
+    began_ms: int
+    ended_ms: int
+    reach: Reach
+    role: Role = Role.UNKNOWN
+    received_lsn: int | None = None
+    sync_lsn: int | None = None
+    detail: Detail = field(default_factory=Detail)
+
+
+@dataclass(frozen=True, slots=True)
+class Streak:
+    """The unbroken row of probes with one reach.
+
+    `since_ms`: when the first of them began, for failures (it had no answer from then on), or ended.
+    """
+
+    reach: Reach
+    since_ms: int
+    last: Probe
+    sync_lsn: int | None = None  # the last one known, kept while the host is silent
+
+
+def extended(streak: Streak | None, probe: Probe) -> Streak:
+    """The streak after one more probe."""
+    known = streak.sync_lsn if streak else None
+    sync_lsn = probe.sync_lsn if probe.sync_lsn is not None else known
+    if streak is not None and streak.reach is probe.reach:
+        return replace(streak, last=probe, sync_lsn=sync_lsn)
+    since = probe.began_ms if probe.reach is Reach.UNREACHABLE else probe.ended_ms
+    return Streak(probe.reach, since, probe, sync_lsn)
+
+
+def seen(host: str, streak: Streak | None, now_ms: int, stale_ms: int) -> HostSeen:
+    """What to publish now. No probe that ended within `stale_ms`: the observer is starved, so unknown.
+
+    The probe under way counts as silence too: it has had no answer until now.
+    """
+    if streak is None:
+        return HostSeen(host, Reach.UNKNOWN, 0)
+    if now_ms - streak.last.ended_ms > stale_ms:
+        return HostSeen(host, Reach.UNKNOWN, 0, sync_lsn=streak.sync_lsn)
+    last = streak.last
+    return HostSeen(
+        host, streak.reach, now_ms - streak.since_ms, last.role, last.received_lsn, streak.sync_lsn
+    )

@@ -1,0 +1,92 @@
+"""From what stands in etcd to the planner's view: ages by the reader's clock, the last word of the silent."""
+
+from __future__ import annotations
+
+from failover import planner, transaction
+from failover.assembly import Assembly
+from failover.etcd_json import Entry
+from failover.freshness import NEVER_MS
+from failover.policy import Policy
+from failover.publication import PULSE, Detail, Pulse, encode
+from failover.table import Action
+from failover.transaction import OPERATION, VERDICT
+from failover.view import HostSeen, NotSeen, Phase
+
+from .test_patroni_keys import READ
+from .views import HOSTS, INTENT, gone, primary, standby
+
+
+def pulse(name: str, site: str, sequence: int, *hosts: HostSeen) -> dict[str, Entry]:
+    details = {"dj-db1": Detail(primary_lsn=520)}
+    text = encode(Pulse(name, site, sequence, hosts, details))
+    return {PULSE + name: Entry(text, 100 + sequence), VERDICT + name: Entry("{}", 70)}
+
+
+def assembly() -> Assembly:
+    return Assembly("sejong", Policy(), HOSTS)
+
+
+def test_an_observation_is_as_old_as_the_change_of_its_sequence_here() -> None:
+    reader = assembly()
+    first = READ | pulse("wt", "sejong", 1, primary("dj-db1"))
+    assert reader.view(first, 0, 10).observations[0].age_ms == NEVER_MS  # perhaps a dead observer's last word
+    second = READ | pulse("wt", "sejong", 2, primary("dj-db1"))
+    assert reader.view(second, 990, 1000).observations[0].age_ms == 0
+    assert reader.view(second, 1390, 1400).observations[0].age_ms == 400
+
+
+def test_a_silent_observer_keeps_its_last_word_and_is_not_alive() -> None:
+    reader = assembly()
+    reader.view(READ | pulse("wt", "sejong", 1, primary("dj-db1", 480)), 0, 10)
+    seen = reader.view(READ, 5000, 5010).observations[0]
+    assert (seen.alive, seen.of("dj-db1").sync_lsn) == (False, 480)
+    assert seen.verdict_revision == 70
+
+
+def test_the_read_is_as_old_as_its_beginning() -> None:
+    assert assembly().view(READ, 100, 350).dcs_age_ms == 250
+
+
+def test_the_operation_ages_from_when_it_was_first_seen_here() -> None:
+    reader = assembly()
+    read = READ | {OPERATION: Entry(transaction.encode(INTENT), 40)}
+    assert reader.view(read, 0, 1000).operation_age_ms == 0
+    assert reader.view(read, 0, 1700).operation_age_ms == 700
+
+
+def test_a_host_that_the_topology_does_not_name_makes_all_unseen() -> None:
+    read = READ | {"patroni/leader": Entry("stranger", 10, 7)}
+    dcs = assembly().view(read, 0, 10).dcs
+    assert isinstance(dcs, NotSeen)
+    assert "stranger" in dcs.reason
+
+
+def test_no_answer_of_etcd_is_not_an_empty_etcd() -> None:
+    view = assembly().unseen("no majority", 10)
+    assert planner.plan(view).row is planner.NO_ROW
+
+
+def test_what_promoting_would_lose() -> None:
+    reader = assembly()
+    for sequence in (1, 2):
+        seen = (gone("dj-db1"), standby("dj-db2", 500), standby("gg-db1", 400))
+        read = READ | pulse("wt", "sejong", sequence, *seen)
+        read["patroni/sync"] = Entry('{"leader":"dj-db1","sync_standby":"dj-db2"}', 20)
+        view = reader.view(read, 0, 10)
+    assert {one.candidate: one.lost_bytes for one in view.prospects} == {"dj-db2": 0, "gg-db1": 120}
+
+
+def test_a_lost_site_ends_in_an_intent() -> None:
+    """The observer of Daejeon is silent; its lease still runs, and its opinion is not needed."""
+    reader, decisions = assembly(), list[planner.Decision]()
+    for sequence in range(1, 5):
+        now = 400 * sequence
+        missed = (gone("dj-db1", now), gone("dj-db2", now), standby("gg-db1"))
+        read = READ | pulse("dj", "daejeon", 1, primary("dj-db1", 480))
+        read |= pulse("gg", "gyeonggi", sequence, *missed) | pulse("wt", "sejong", sequence, *missed)
+        decisions.append(planner.plan(reader.view(read, now, now + 10)))
+    assert [one.row.action for one in decisions[:3]] == [Action.NOTHING] * 3
+    assert decisions[3].row.action is Action.INTEND
+    written = decisions[3].commands[0]
+    assert isinstance(written, planner.commands.Write)
+    assert written.what == Phase.INTENDED

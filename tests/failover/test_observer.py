@@ -1,0 +1,47 @@
+"""When an observer hurries: a host that was there is lately missed, and only then."""
+
+from __future__ import annotations
+
+from failover.observer import ALARM_MS, Sight
+from failover.streaks import Probe
+from failover.view import Reach
+
+
+class Clock:
+    now_ms = 0
+
+    def __call__(self) -> int:
+        return self.now_ms
+
+
+def probed(sight: Sight, clock: Clock, at_ms: int, reach: Reach) -> None:
+    clock.now_ms = at_ms
+    sight.take("dj-db1", Probe(at_ms, at_ms, reach))
+
+
+def test_a_host_that_was_there_is_missed_at_once() -> None:
+    clock = Clock()
+    sight = Sight(("dj-db1",), clock)
+    probed(sight, clock, 0, Reach.REACHABLE)
+    assert sight.missed() == ()
+    probed(sight, clock, 200, Reach.UNREACHABLE)
+    assert [one.host for one in sight.missed()] == ["dj-db1"]
+
+
+def test_a_host_that_was_never_there_is_no_alarm() -> None:
+    clock = Clock()
+    sight = Sight(("dj-db1",), clock)
+    probed(sight, clock, 200, Reach.UNREACHABLE)
+    assert sight.missed() == ()
+
+
+def test_the_alarm_ends_although_the_host_stays_away() -> None:
+    clock = Clock()
+    sight = Sight(("dj-db1",), clock)
+    probed(sight, clock, 0, Reach.REACHABLE)
+    for at_ms in range(200, ALARM_MS + 400, 200):
+        probed(sight, clock, at_ms, Reach.UNREACHABLE)
+    assert sight.missed() == ()
+    probed(sight, clock, ALARM_MS + 600, Reach.REACHABLE)
+    probed(sight, clock, ALARM_MS + 800, Reach.UNREACHABLE)
+    assert [one.host for one in sight.missed()] == ["dj-db1"]
