@@ -15,6 +15,15 @@ Read the modules in this order; each holds one idea:
 - `commands`, `executor`: what a plan asks for, and carrying it out. Every command is safe twice.
 - `decision_support`: what a person is told when the proof does not hold.
 
+Around that core, what touches the world:
+
+- `probe_sql`, `streaks`: one question to one host; many of them as "unreachable for 1.7 s without a break".
+- `publication`, `observer`: what an observer writes to etcd under its lease, and its threads.
+- `etcd_json`, `etcd_dcs`: the HTTP gateway of etcd; bounded, and nothing is sent twice that may have acted.
+- `patroni_keys`, `assembly`: from one snapshot of etcd to the planner's view.
+- `effects`, `config`, `service`, `render`: the process `hanbat-failover` and its files.
+- `status`, `status_cli`: `hanbat status`.
+
 `tests/simulation` runs this planner and this executor against models of etcd, Patroni and PostgreSQL.
 May import: `hanbat`, `replication`, `backup_site`, `primary`.
 """

@@ -149,7 +149,7 @@ def _reasons(found: Overview) -> list[Text]:
 def _lag(row: HostRow, lag: int | None) -> str:
     if row.may_take_over == "":
         return ""
-    return "unknown" if lag is None else f"-{lag} B"
+    return "unknown" if lag is None else f"{-lag} B"
 
 
 def _age(age_ms: int | None) -> str:

@@ -1,0 +1,65 @@
+"""Where observers and controllers stand, what they are told; `enabled: false` leaves nothing of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from failover.config import load
+from failover.policy import Mode, Policy
+from hanbat.rendering import File, tree
+from hanbat.topology import HostRole, Topology
+
+from ..replication.topologies import SECRETS, SHAPES
+
+CONFIG, UNIT = "/etc/hanbat/failover.yml", "/etc/systemd/system/hanbat-failover.service"
+
+
+def files(topology: Topology, host: str) -> dict[str, File]:
+    return {file.path: file for file in tree(topology, topology.host(host), SECRETS)}
+
+
+def without(topology: Topology) -> Topology:
+    return topology.model_copy(update={"failover": topology.failover.model_copy(update={"enabled": False})})
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_each_db_and_etcd_host_has_one_and_no_other(shape: str) -> None:
+    topology = SHAPES[shape]
+    for host in topology.hosts:
+        stands = host.has(HostRole.DB) or host.has(HostRole.ETCD)
+        assert ({CONFIG, UNIT} <= set(files(topology, host.name))) == stands
+    sites = {topology.site_of(host.name).name for host in topology.hosts if host.has(HostRole.ETCD)}
+    assert sites == {site.name for site in topology.sites}  # so that each site has a vote
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_disabled_leaves_nothing_behind(shape: str) -> None:
+    topology = without(SHAPES[shape])
+    for host in topology.hosts:
+        rendered = files(topology, host.name)
+        assert not {CONFIG, UNIT} & set(rendered)
+        assert "hanbat-failover" not in "".join(
+            file.text for path, file in rendered.items() if "/systemd/" in path
+        )
+        hba = rendered.get("/etc/hanbat/patroni.yml")
+        assert hba is None or "hanbat_observer" not in hba.text
+
+
+def test_the_controller_reads_what_was_rendered(tmp_path: Path) -> None:
+    topology = SHAPES["reference"]
+    path = tmp_path / "failover.yml"
+    path.write_text(files(topology, "gg-db1")[CONFIG].text, encoding="utf-8")
+    config = load(path)
+    assert (config.cluster, config.me, config.site) == ("hanbat", "gg-db1", "gyeonggi")
+    assert config.policy == Policy(Mode.AUTOMATIC, Mode.AUTOMATIC, window_ms=1500, block_ms=30_000)
+    assert [host.name for host in config.hosts] == ["dj-db1", "dj-db2", "gg-db1"]
+    assert config.etcd[0] == ("10.71.2.11", 2379)  # its own site's first
+    assert config.password == SECRETS.observer
+
+
+def test_others_cannot_read_the_password() -> None:
+    rendered = files(SHAPES["reference"], "sj-wt1")
+    assert (rendered[CONFIG].mode, rendered[CONFIG].group) == (0o640, "hanbat")
+    assert SECRETS.observer not in rendered[UNIT].text
