@@ -100,14 +100,14 @@ def test_the_service_is_back_and_nothing_is_lost(tmp_path: Path) -> None:
 def test_an_interrupted_drill_is_inconclusive_and_leaves_a_clean_machine(
     tmp_path: Path, how: signal.Signals
 ) -> None:
-    process = start(tmp_path)
-    try:
-        read_until(process, "fault_active", limit_s=240)
-        process.send_signal(how)
-        process.wait(timeout=90)
-    finally:
-        if process.poll() is None:
-            process.kill()
+    with start(tmp_path) as process:
+        try:
+            read_until(process, "fault_active", limit_s=240)
+            process.send_signal(how)
+            process.wait(timeout=90)
+        finally:
+            if process.poll() is None:
+                process.kill()
     assert result_of(tmp_path)["verdict"] == "inconclusive"
     if how is signal.SIGINT:
         assert process.returncode == 5
