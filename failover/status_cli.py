@@ -33,7 +33,7 @@ class NoControllerHere(HanbatError):
     """There is no readable configuration of a controller on this machine."""
 
     code = 160
-    hint = "run it as root on a db or etcd host: hanbat lab exec --host gg-db1 -- /opt/hanbat/bin/hanbat status"
+    hint = "run it as root on a db or etcd host, there as /opt/hanbat/bin/hanbat status"
     exit_status = Exit.NOT_READY
 
 
