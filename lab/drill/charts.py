@@ -12,6 +12,7 @@ from lab.drill.svg import LogScale, Scale, both, figure, tag, text, ticks
 WIDTH = 1080.0
 LEFT = 118.0
 RIGHT = 18.0
+OUTAGE_LABEL = 150.0  # width of the name of the outage band
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +79,12 @@ def mark_labels(axis: Axis) -> str:
     parts = []
     if axis.outage is not None:
         start, end = axis.outage
-        x = (axis.scale(start) + axis.scale(end)) / 2
+        left, right = axis.scale(start), axis.scale(end)
         words = both(f"중단 {end - start:.1f}초", f"outage {end - start:.1f} s")
         parts.append(_shade(axis, height - 22, height))
-        parts.append(tag("text", words, class_="outage-label", x=x, y=height - 6, text_anchor="middle"))
+        # A short outage is a band narrower than its own name: then the name stands to its right.
+        x, anchor = ((left + right) / 2, "middle") if right - left > OUTAGE_LABEL else (right + 6, "start")
+        parts.append(tag("text", words, class_="outage-label", x=x, y=height - 6, text_anchor=anchor))
     for mark in sorted(axis.marks, key=lambda mark: mark.at):
         x = axis.scale(mark.at)
         width = 13.0 * len(mark.ko) + 6.3 * len(mark.en) + 20

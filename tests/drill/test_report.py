@@ -133,3 +133,10 @@ def test_ticks_are_few_and_inside(low, span, most):
 
 def test_text_is_escaped():
     assert svg.text(0, 0, "<b>&") == '<text x="0" y="0">&lt;b&gt;&amp;</text>'
+
+
+@pytest.mark.parametrize(("seconds", "anchor"), [(2.7, "start"), (23.4, "middle")])
+def test_the_name_of_a_short_outage_stands_beside_its_band(seconds: float, anchor: str) -> None:
+    drawn = charts.mark_labels(charts.Axis(-5, 60, (0.0, seconds)))
+    (label,) = [part for part in drawn.split("<text") if "outage-label" in part]
+    assert f'text-anchor="{anchor}"' in label
