@@ -28,11 +28,11 @@ class Journal:
         self._heard: dict[str, tuple[int, int]] = {}  # topic -> when it began, when it was last said
 
     def push_routes(self, primary: str, epoch: int) -> Answer:
-        logger.info("epoch %s: clients go to %s", epoch, primary)
+        logger.info("epoch %s: %s is the primary; HAProxy's checks bring the clients", epoch, primary)
         return Answer.OK
 
     def cut_sessions(self, host: str, epoch: int) -> Answer:
-        logger.info("epoch %s: sessions to %s end", epoch, host)
+        logger.info("epoch %s: sessions to %s are left to HAProxy's checks to end", epoch, host)
         return Answer.OK
 
     def tell(self, text: str, *, urgent: bool) -> None:
