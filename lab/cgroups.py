@@ -13,7 +13,7 @@ import errno
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -89,8 +89,11 @@ class Cgroup:
         """Every process of the group and of the groups below it."""
         return {pid for folder in self._folders() for pid in _processes_below(folder)}
 
-    def kill(self) -> None:
-        """SIGKILL to every process of the subtree at once; returns when none is left."""
+    def kill(self, meanwhile: Callable[[], None] = lambda: None) -> None:
+        """SIGKILL to every process of the subtree at once; returns when none is left.
+
+        `meanwhile` is called again and again, to free what keeps them from dying.
+        """
         end = time.monotonic() + KILL_LIMIT_S
         file = self._main / "cgroup.kill"
         while self.processes():
@@ -101,6 +104,7 @@ class Cgroup:
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
                 self.thaw()
+            meanwhile()
             if time.monotonic() > end:
                 raise LabError(f"cgroup {self.path}: processes {sorted(self.processes())} survive SIGKILL")
             time.sleep(0.01)
@@ -127,9 +131,9 @@ class Cgroup:
         except FileNotFoundError:
             return False
 
-    def remove(self) -> None:
+    def remove(self, limit_s: float = KILL_LIMIT_S) -> None:
         """Remove the empty group and all below it. A group that was just left may be busy for a moment."""
-        end = time.monotonic() + KILL_LIMIT_S
+        end = time.monotonic() + limit_s
         for folder in self._folders():
             for path in [Path(root) for root, _, _ in os.walk(folder, topdown=False)]:
                 _rmdir(path, end)

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from hanbat.topology import Topology
+from hanbat.topology import HostRole, Topology
 from lab.errors import BadTarget
 from lab.plan import USERS, port, wan_device
 
 CLIENTS = "+clients"
+POSTGRESQL_PORT = 5432
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +55,23 @@ class _Drops:
     coming: set[str] = field(default_factory=set)
     going: set[str] = field(default_factory=set)
     ports: set[str] = field(default_factory=set)
+    packets: set[str] = field(default_factory=set)  # what else, as matches of the routed traffic
 
 
-def rules(topology: Topology, cuts: Iterable[Target], dark_sites: Iterable[str] = ()) -> dict[str, str]:
-    """Text for `nft -f`, by site. `dark_sites` have no power: their router is silent altogether."""
+def rules(
+    topology: Topology,
+    cuts: Iterable[Target],
+    dark_sites: Iterable[str] = (),
+    replication: Iterable[Target] = (),
+) -> dict[str, str]:
+    """Text for `nft -f`, by site. `dark_sites` have no power: their router is silent altogether.
+    Of the links in `replication` only PostgreSQL's packets between database hosts are lost.
+    """
     drops = {site.name: _Drops(everything=site.name in set(dark_sites)) for site in topology.sites}
     for cut in cuts:
         _add(topology, drops, cut)
+    for cut in replication:
+        _add_replication(topology, drops, cut)
     return {site: _text(drop) for site, drop in drops.items()}
 
 
@@ -82,11 +93,25 @@ def _add(topology: Topology, drops: dict[str, _Drops], cut: Target) -> None:
         drops[cut.site].going.add(USERS)
 
 
+def _add_replication(topology: Topology, drops: dict[str, _Drops], cut: Target) -> None:
+    assert cut.site
+    assert cut.other
+    for source, goal in [(cut.site, cut.other)] + ([] if cut.one_way else [(cut.other, cut.site)]):
+        from_hosts, to_hosts = (
+            ", ".join(str(host.address) for host in topology.site(name).hosts_with(HostRole.DB))
+            for name in (source, goal)
+        )
+        for side in ("sport", "dport"):
+            match = f"ip saddr {{ {from_hosts} }} ip daddr {{ {to_hosts} }} tcp {side} {POSTGRESQL_PORT}"
+            drops[source].packets.add(match)
+
+
 def _text(drop: _Drops) -> str:
     coming = (
         ['iifname != "lo" drop']
         if drop.everything
         else [f'iifname "{name}" drop' for name in sorted(drop.coming)]
+        + [f"{match} drop" for match in sorted(drop.packets)]
     )
     going = (
         ['oifname != "lo" drop']

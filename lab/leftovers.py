@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import image, mounts, network
+from lab import disks, image, mounts, network
 from lab.cgroups import all_labs, groups_of_lab
 from lab.errors import LeftBehind
 from lab.identity import NETNS_ETC, NETNS_ROOT, OWN_NAME, RUN_ROOT, Names, cache_root
@@ -33,14 +33,18 @@ class Leftovers:
     namespaces: tuple[str, ...]
     cgroups: bool
     files: tuple[str, ...]
+    loops: tuple[str, ...] = ()
 
     def any(self) -> bool:
-        return bool(self.processes or self.mounts or self.namespaces or self.cgroups or self.files)
+        return bool(
+            self.processes or self.mounts or self.namespaces or self.cgroups or self.files or self.loops
+        )
 
     def text(self) -> str:
         parts = {
             "processes": self.processes,
             "mounts": self.mounts,
+            "loop devices": self.loops,
             "namespaces": self.namespaces,
             "files": self.files,
         }
@@ -56,6 +60,7 @@ def find(names: Names) -> Leftovers:
         namespaces=tuple(network.namespaces(names)),
         cgroups=groups_of_lab(names.lab).exists(),
         files=tuple(str(path) for path in _files(names)),
+        loops=tuple(disks.loops(names)),
     )
 
 
@@ -86,13 +91,16 @@ def processes(names: Names) -> set[int]:
 def clean(names: Names, progress: Callable[[str], None]) -> None:
     """Remove everything of a lab. Twice is the same as once. Raises LeftBehind."""
     group = groups_of_lab(names.lab)
-    group.kill()
+    group.kill(lambda: disks.thaw_below(names.state))
     _kill(names)
+    disks.thaw_below(names.state)
     mounts.unmount_below(names.state)
+    disks.detach(names)
     machines = [name for name in network.namespaces(names) if name.startswith(f"{names.lab}-m-")]
     network.remove(names)
     for machine in {*machines, *(path.name for path in _files(names) if path.is_relative_to(NSPAWN_RUN))}:
         forget_nspawn(machine)
+    group.kill()  # a program whose starter was killed may have joined only now
     group.remove()
     for folder in (names.run, names.state):
         if folder.exists():
@@ -114,6 +122,7 @@ def _kill(names: Names) -> None:
         for pid in left:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        disks.thaw_below(names.state)
         if time.monotonic() > end:
             raise LeftBehind(f"lab {names.identity}: processes {sorted(left)} survive SIGKILL")
         time.sleep(0.02)

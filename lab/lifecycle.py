@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from hanbat import rendering, secrets_file
 from hanbat.errors import HanbatError, NotRoot
-from lab import commands, health, image, keys, leftovers, network, record, sockets, wan
+from lab import commands, disks, health, image, keys, leftovers, network, record, sockets, wan
 from lab.cgroups import Cgroup
 from lab.errors import MachineFailed, UnreadableState
 from lab.identity import Names
@@ -34,6 +34,8 @@ PROGRAMS = (
     "sysctl",
     "tc",
     "setsid",
+    "mkfs.ext4",
+    "losetup",
 )
 BOOT_LIMIT_S = 30.0
 HEALTHY_LIMIT_S = 90.0
@@ -128,9 +130,16 @@ def _disks(lab: Lab, layers: image.Image) -> None:
     (lab.state / "lowerdir").write_text(layers.lowerdir, encoding="utf-8")
     for host in lab.topology.hosts:
         machine = lab.machine(host.name)
-        machine.mount(layers.lowerdir)
+        mount(lab, host.name, layers.lowerdir)
         files = () if lab.bare else rendering.tree(lab.topology, host, lab.secrets)
         machine.install(files, hosts, lab.key_folder)
+
+
+def mount(lab: Lab, host: str, lowerdir: str) -> None:
+    """Mount a machine's disks; twice is the same as once."""
+    lab.machine(host).mount(lowerdir)
+    if disks.has_disk(lab.topology.host(host)):
+        disks.attach(lab.machine(host))
 
 
 def _boot(lab: Lab) -> None:

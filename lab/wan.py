@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import socket
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,6 +19,8 @@ NETEM = "netem"
 WIREFILTER = "wirefilter"
 # Above this wirefilter is the narrow place itself (design, section 2), so it is not told a limit.
 WIREFILTER_CEILING_MBIT = 700
+PROMPT, SUCCESS = b"VDEwf$ ", "1000 Success"
+MANAGE_LIMIT_S = 5.0
 
 
 def emulation() -> str:
@@ -81,6 +86,72 @@ def _wirefilter_link(
     manage = str(run_folder / f"w{number}m")
     words = ["wirefilter", "-v", ":".join(sockets), *wirefilter_arguments(wan), "-M", manage, "-daemon"]
     _daemon(words, group, logs)
+
+
+def change(link: WanLink, number: int, wan: Wan, kind: str, run_folder: Path) -> None:
+    """Give a link that works other delay, bandwidth and loss. Raises LabError."""
+    if kind == NETEM:
+        for router, device in zip(link.routers, link.devices, strict=True):
+            words = ["tc", "-n", router, "qdisc", "change", "dev", device, "root", "netem"]
+            commands.run([*words, *netem_arguments(wan)])
+        return
+    answers = _manage(
+        run_folder / f"w{number}m", [f"{key} {value:g}" for key, value in _managed(wan).items()]
+    )
+    if not all(SUCCESS in answer for answer in answers):
+        raise LabError(f"the WAN link {'-'.join(link.sites)} did not take its values: {answers}")
+
+
+def is_set(link: WanLink, number: int, wan: Wan, kind: str, run_folder: Path) -> bool:
+    """Whether the emulation itself says that a link has this delay and loss."""
+    if kind == NETEM:
+        return all(
+            _netem_has(commands.run(["tc", "-j", "-n", router, "qdisc", "show", "dev", device]).stdout, wan)
+            for router, device in zip(link.routers, link.devices, strict=True)
+        )
+    lines = _manage(run_folder / f"w{number}m", ["showinfo"])[0].splitlines()
+    return all(
+        any(line.split() == [key.capitalize(), "L->R", value, "R->L", value] for line in lines)
+        for key, value in ((key, f"{number:g}+0U") for key, number in _managed(wan).items())
+    )
+
+
+def _netem_has(text: str, wan: Wan) -> bool:
+    options = next((row["options"] for row in json.loads(text) if row.get("kind") == "netem"), {})
+    delay_s = options.get("delay", {}).get("delay", 0.0)
+    loss = options.get("loss-random", {}).get("loss", 0.0) * 100
+    return abs(delay_s - wan.delay.total_seconds()) < 1e-4 and abs(loss - wan.loss_percent) < 0.01
+
+
+def _managed(wan: Wan) -> dict[str, float]:
+    """Commands of wirefilter's management socket, and their values."""
+    return {"delay": _us(wan.delay) / 1000, "loss": wan.loss_percent}
+
+
+def _manage(path: Path, lines: Sequence[str]) -> list[str]:
+    """Give commands to a running wirefilter; its answers. Raises LabError."""
+
+    def answer(connection: socket.socket) -> str:
+        text = b""
+        while not text.endswith(PROMPT):
+            more = connection.recv(4096)
+            if not more:
+                break
+            text += more
+        return text.decode("utf-8", errors="replace")
+
+    try:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(MANAGE_LIMIT_S)
+            connection.connect(str(path))
+            answer(connection)
+            answers: list[str] = []
+            for line in lines:
+                connection.sendall(f"{line}\n".encode())
+                answers.append(answer(connection))
+            return answers
+    except OSError as error:
+        raise LabError(f"{path}: wirefilter does not answer: {error}") from error
 
 
 def _daemon(argv: list[str], group: Cgroup, logs: Path) -> None:

@@ -21,6 +21,7 @@ from lab.faults import injected, make_fault
 from lab.identity import cache_root
 from lab.laboratory import Lab
 from lab.remote import connect
+from tests.lab import stand_ins
 from tests.lab.shapes import SMALL
 
 pytestmark = [
@@ -29,6 +30,21 @@ pytestmark = [
 ]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+BAD = (
+    ("kill-process", "gg1:ssh"),
+    ("kill-process", "gg1"),
+    ("stop-process", "daejeon:etcd"),
+    ("replication-cut", "daejeon-sejong"),
+    ("replication-cut", "daejeon"),
+    ("flap", "gg1"),
+    ("flap", "daejeon>sejong"),
+    ("flap", "daejeon:cut=2s"),
+    ("wan", "daejeon"),
+    ("wan", "all:delay=9"),
+    ("disk-full", "sj1"),
+    ("disk-hang", "daejeon"),
+    ("clock", "daejeon"),
+)
 HALF_WAY = (
     "import sys; from pathlib import Path; from lab.laboratory import Lab\n"
     "Lab.of_clone(Path(sys.argv[1]), bare=True).up(print)"
@@ -120,6 +136,15 @@ def test_a_command_that_does_not_end_is_ended_inside(lab: Lab) -> None:
         ("kill", "sj1:ssh"),
         ("power-cut", "gg1"),
         ("power-cut", "daejeon"),
+        ("replication-cut", "daejeon-gyeong-gi"),
+        ("replication-cut", "gyeong-gi>daejeon"),
+        ("flap", "daejeon-gyeong-gi"),
+        ("flap", "gyeong-gi:cut=200ms,every=500ms"),
+        ("wan", "all:delay=50ms,loss=0"),
+        ("wan", "daejeon-sejong"),
+        ("disk-full", "gg1"),
+        ("disk-hang", "gg1"),
+        ("disk-slow", "gg1"),
     ],
 )
 def test_a_fault_bites_and_heals(lab: Lab, name: str, target: str) -> None:
@@ -148,6 +173,99 @@ def test_a_partition_leaves_the_rest_alone(lab: Lab) -> None:
         fault.heal()
 
 
+@pytest.fixture(scope="module")
+def programs(lab: Lab) -> Lab:
+    """The lab with real PostgreSQL and etcd on gg1, and a small program in Patroni's place."""
+    stand_ins.start(lab, "gg1")
+    return lab
+
+
+@pytest.mark.parametrize("name", ["kill-process", "stop-process"])
+@pytest.mark.parametrize("program", ["postgres", "patroni", "etcd"])
+def test_one_program_is_hit_and_the_others_live_on(programs: Lab, name: str, program: str) -> None:
+    stand_ins.wait_ready(programs, "gg1")
+    before = stand_ins.running(programs, "gg1")
+    fault = make_fault(programs, name, f"gg1:{program}")
+    assert not fault.active()
+    try:
+        fault.inject()
+        assert fault.active()
+        fault.inject()
+        assert [each.key for each in injected(programs)] == [fault.key]
+        after = stand_ins.running(programs, "gg1")
+        assert {other for other in before if other != program and after[other] == before[other]} == {
+            other for other in before if other != program
+        }
+        assert (after[program] == before[program]) is (name == "stop-process")
+    finally:
+        fault.heal()
+    assert not fault.active()
+    assert injected(programs) == []
+    stand_ins.wait_ready(programs, "gg1")
+
+
+def test_the_clock_jumps_forward_and_back(programs: Lab) -> None:
+    stand_ins.wait_ready(programs, "gg1")
+    before = stand_ins.running(programs, "gg1")
+    fault = make_fault(programs, "clock", "gg1")
+    assert not fault.active()
+    try:
+        fault.inject()
+        assert fault.active(), fault.describe()
+        assert 299 <= stand_ins.told_ahead_s(programs, "gg1") <= 301
+    finally:
+        fault.heal()
+    assert not fault.active()
+    assert abs(stand_ins.told_ahead_s(programs, "gg1")) <= 1
+    assert stand_ins.running(programs, "gg1")["postgres"] == before["postgres"]
+
+
+@pytest.mark.parametrize("name", ["disk-hang", "disk-slow", "flap"])
+def test_what_a_killed_process_injected_is_healed_by_another(lab: Lab, name: str) -> None:
+    target = "daejeon-sejong" if name == "flap" else "dj1"
+    code = (
+        "import sys, time; from pathlib import Path; from lab.faults import make_fault\n"
+        "from lab.laboratory import Lab\n"
+        "make_fault(Lab.of_clone(Path(sys.argv[1]), bare=True), *sys.argv[2:]).inject(); time.sleep(60)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(lab.clone), name, target], cwd=REPOSITORY)
+    end = time.monotonic() + 10
+    while not injected(lab) and time.monotonic() < end:
+        time.sleep(0.005)
+    process.kill()  # after the journal, before or after the effect
+    process.wait()
+    (fault,) = injected(lab)
+    fault.heal()
+    assert not fault.active()
+    assert injected(lab) == []
+    assert lab.run("dj1", ["sh", "-c", "echo 1 > /var/lib/postgresql/x"], timeout_s=5).returncode == 0
+
+
+def test_a_host_with_a_hanging_disk_can_lose_its_power(lab: Lab) -> None:
+    hang, power = make_fault(lab, "disk-hang", "dj1"), make_fault(lab, "power-cut", "dj1")
+    lab.run("dj1", ["sh", "-c", "echo kept > /var/lib/postgresql/kept"], timeout_s=10)
+    try:
+        hang.inject()
+        with pytest.raises(BadTarget):
+            make_fault(lab, "disk-full", "dj1").inject()
+        power.inject()
+        assert power.active()
+    finally:
+        for fault in injected(lab):
+            fault.heal()
+    assert lab.run("dj1", ["cat", "/var/lib/postgresql/kept"], timeout_s=5).stdout == "kept\n"
+
+
+def test_a_database_host_has_a_bounded_disk_of_postgres(lab: Lab) -> None:
+    words = ["stat", "--file-system", "--format=%T %b %S", "/var/lib/postgresql"]
+    kind, blocks, size = lab.run("gg1", words, timeout_s=5).stdout.split()
+    assert kind == "ext2/ext3"
+    assert int(blocks) * int(size) <= 3 << 30
+    owner = lab.run("gg1", ["stat", "--format=%U:%G", "/var/lib/postgresql"], timeout_s=5).stdout
+    assert owner == "postgres:postgres\n"
+    assert "overlay" in lab.run("sj1", ["stat", "-fc%T", "/var/lib"], timeout_s=5).stdout
+
+
 def test_power_comes_back_to_the_same_disk(lab: Lab) -> None:
     lab.run("dj1", ["sh", "-c", "echo kept > /var/lib/kept; sync /var/lib/kept"], timeout_s=10)
     host, site = make_fault(lab, "power-cut", "dj1"), make_fault(lab, "power-cut", "daejeon")
@@ -165,7 +283,7 @@ def test_power_comes_back_to_the_same_disk(lab: Lab) -> None:
 
 
 def test_targets_are_checked_before_anything_happens(lab: Lab) -> None:
-    for name, target in (("freeze", "daejeon"), ("kill", "gg1"), ("power-cut", "daejeon-sejong")):
+    for name, target in (("freeze", "daejeon"), ("kill", "gg1"), ("power-cut", "daejeon-sejong"), *BAD):
         with pytest.raises(BadTarget):
             make_fault(lab, name, target)
     with pytest.raises(UnknownName):
@@ -198,6 +316,9 @@ def test_two_labs_live_side_by_side(lab: Lab, other: Lab) -> None:
     load = subprocess.Popen(other.client_command(["sleep", "600"]))
     while not leftovers.processes(other.names) & {load.pid}:
         time.sleep(0.05)
+    make_fault(other, "disk-hang", "gg1").inject()
+    make_fault(other, "disk-slow", "dj1").inject()
+    make_fault(other, "flap", "daejeon-sejong").inject()
     _removed(other)
     assert load.wait(5) == -signal.SIGKILL, "a client of a lab ends with it"
     assert lab.is_up()
