@@ -36,6 +36,7 @@ def create_app(settings: Settings) -> Flask:
     app.extensions["database"] = database
     app.extensions["parties"] = Parties(database)
     app.extensions["readiness"] = health.Readiness(settings)
+    app.extensions["commits"] = health.Commits(settings)
     for blueprint in (api.blueprint, health.blueprint, metrics.blueprint, web.blueprint):
         app.register_blueprint(blueprint)
     metrics.install(app)

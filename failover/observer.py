@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Lock, Thread
 from typing import Protocol
 
+from failover import probe_edge
 from failover.etcd_dcs import EtcdDcs, LeaseGone, NotAnswered
 from failover.etcd_json import EtcdAnswerWrong
-from failover.publication import PULSE, Pulse, publish, verdict
+from failover.probe_edge import EdgeAsked, EdgeStreak
+from failover.publication import PULSE, Pulse, Remembered, publish, verdict
 from failover.streaks import Probe, Streak, extended, seen
 from failover.view import HostSeen, Reach
 
@@ -30,6 +32,15 @@ class Prober(Protocol):
     def probe(self) -> Probe: ...
 
 
+class Watch(Protocol):
+    """Something else that is asked again and again, in a thread of its own."""
+
+    @property
+    def name(self) -> str: ...
+
+    def run(self, stopped: Callable[[], bool]) -> None: ...
+
+
 def monotonic_ms() -> int:
     return time.monotonic_ns() // 1_000_000
 
@@ -37,9 +48,16 @@ def monotonic_ms() -> int:
 class Sight:
     """What this observer sees, shared between its threads."""
 
-    def __init__(self, hosts: tuple[str, ...], clock_ms: Callable[[], int] = monotonic_ms) -> None:
+    def __init__(
+        self,
+        hosts: tuple[str, ...],
+        clock_ms: Callable[[], int] = monotonic_ms,
+        edges: tuple[str, ...] = (),
+    ) -> None:
         self._hosts = hosts
         self._clock_ms = clock_ms
+        self._edges: dict[str, EdgeStreak | None] = dict.fromkeys(edges)
+        self._operation: tuple[int, int] | None = None  # revision, and since when it has been known
         self._streaks: dict[str, Streak] = {}
         self._met: set[str] = set()
         self._lock = Lock()
@@ -53,12 +71,24 @@ class Sight:
                 self._met.add(host)
             return before
 
+    def take_edge(self, site: str, asked: EdgeAsked) -> None:
+        with self._lock:
+            self._edges[site] = probe_edge.extended(self._edges.get(site), asked)
+
+    def take_operation(self, revision: int, age_ms: int) -> None:
+        """The controller beside us has known this revision of the operation key for so long."""
+        with self._lock:
+            self._operation = (revision, self._clock_ms() - age_ms)
+
     def pulse(self, observer: str, site: str, sequence: int) -> Pulse:
         now = self._clock_ms()
         with self._lock:
             hosts = tuple(seen(host, self._streaks.get(host), now, STALE_MS) for host in self._hosts)
             details = {host: streak.last.detail for host, streak in self._streaks.items()}
-        return Pulse(observer, site, sequence, hosts, details)
+            edges = tuple(probe_edge.seen(name, streak, now) for name, streak in self._edges.items())
+            known = self._operation
+        operation = Remembered(known[0], now - known[1]) if known else None
+        return Pulse(observer, site, sequence, hosts, details, edges, operation)
 
     def missed(self) -> tuple[HostSeen, ...]:
         """The hosts that were there and are lately unreachable: the next second may decide."""
@@ -136,9 +166,15 @@ def publish_all(publisher: Publisher, sight: Sight, stopped: Callable[[], bool])
 
 
 def start(
-    publisher: Publisher, sight: Sight, probers: Mapping[str, Prober], stopped: Callable[[], bool]
+    publisher: Publisher,
+    sight: Sight,
+    probers: Mapping[str, Prober],
+    watches: Sequence[Watch],
+    stopped: Callable[[], bool],
 ) -> None:
     """All threads of one observer. They are daemons: the process ends without them."""
+    for watch in watches:
+        Thread(target=watch.run, args=(stopped,), name=watch.name, daemon=True).start()
     for host, prober in probers.items():
         Thread(
             target=watch_host, args=(host, prober, sight, stopped), name=f"probe-{host}", daemon=True

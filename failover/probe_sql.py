@@ -1,8 +1,9 @@
 """One database host asked over one connection that is kept open: can it be used, and how far is it?
 
 A host is reachable when PostgreSQL itself answers a query in time. A primary must also commit: a tiny
-transaction of its own WAL message, flushed locally (`synchronous_commit = local`), about once a second, so
-that a disk that hangs is seen, and a standby that is gone is not mistaken for it.
+transaction of its own WAL message, flushed locally (`synchronous_commit = local`), about twice a second, so
+that a disk that hangs is seen, and a standby that is gone is not mistaken for it. A primary that cannot
+commit is unreachable since that commit began. A checkpoint or a slow flush of less than two seconds is not.
 """
 
 from __future__ import annotations
@@ -48,8 +49,9 @@ class Limits:
     answer_ms: int = 350
     connect_ms: int = 700  # with the first answer: a new connection costs the server a process
     starved_ms: int = 400
-    commit_every_ms: int = 1000
+    commit_every_ms: int = 500
     commit_ms: int = 2000  # a canary commit under way for longer: the primary cannot commit
+    gap_ms: int = 1000  # between two looks at it: for longer nobody looked, and the count begins anew
 
 
 class SqlProbe:
@@ -113,6 +115,7 @@ class Canary:
         self._cursor: Any = None  # psycopg2 needs it until the answer is there
         self._connected = False
         self._began: int | None = None
+        self._looked = 0
         self._ended = 0
         self._took: int | None = None
 
@@ -125,11 +128,12 @@ class Canary:
             return replace(probe, detail=replace(probe.detail, why=f"canary: {first_line(error)}"))
         if self._began is not None and self._clock_ms() - self._began > self._limits.commit_ms:
             detail = replace(probe.detail, why="it answers and cannot commit")
-            return replace(probe, reach=Reach.UNREACHABLE, detail=detail)
+            return replace(probe, reach=Reach.UNREACHABLE, since_ms=self._began, detail=detail)
         return replace(probe, detail=replace(probe.detail, commit_ms=self._took))
 
     def _step(self) -> None:
         now = self._clock_ms()
+        slept, self._looked = now - self._looked > self._limits.gap_ms, now
         if self._connection is None:
             self._connection = psycopg2.connect(self._dsn, async_=1)
             self._began = now
@@ -141,6 +145,7 @@ class Canary:
             self._cursor = self._connection.cursor()
             self._cursor.execute(CANARY)
         if not ready(self._connection):
+            self._began = now if slept else self._began
             return
         if not self._connected:
             self._connected = True

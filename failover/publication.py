@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from enum import StrEnum
 from typing import Any
 
 from failover.etcd_json import Entry
@@ -28,6 +29,38 @@ class Detail:
     primary_lsn: int | None = None  # on a primary: how far its WAL is flushed
     timeline: int | None = None
     commit_ms: int | None = None  # how long the last canary commit took
+    patroni: str = ""  # answers, stuck, silent, refused, unknown; "": not asked
+    patroni_mute_ms: int | None = None  # for how long it has been silent or refused
+
+
+class EdgeState(StrEnum):
+    OK = "ok"  # a commit through it was acknowledged
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeSeen:
+    """What one observer saw of one site's edge; for people, no decision rests on it.
+
+    `for_ms`: how long the state has been what it is. `took_ms`: the last commit. `age_ms`: since the last
+    answer. All on the observer's clock.
+    """
+
+    site: str
+    state: EdgeState
+    for_ms: int = 0
+    took_ms: int | None = None
+    age_ms: int | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """For how long this observer has known the operation key's present revision; for people."""
+
+    revision: int
+    age_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +72,8 @@ class Pulse:
     sequence: int
     hosts: tuple[HostSeen, ...]
     details: Mapping[str, Detail]
+    edges: tuple[EdgeSeen, ...] = ()
+    operation: Remembered | None = None
 
 
 def encode(pulse: Pulse) -> str:
@@ -54,7 +89,12 @@ def encode(pulse: Pulse) -> str:
         }
         for seen in pulse.hosts
     ]
-    return json.dumps({"site": pulse.site, "sequence": pulse.sequence, "hosts": rows})
+    word: dict[str, Any] = {"site": pulse.site, "sequence": pulse.sequence, "hosts": rows}
+    if pulse.edges:
+        word["edges"] = [asdict(edge) for edge in pulse.edges]
+    if pulse.operation is not None:
+        word["operation"] = asdict(pulse.operation)
+    return json.dumps(word)
 
 
 def _known(detail: Detail) -> dict[str, Any]:
@@ -64,6 +104,8 @@ def _known(detail: Detail) -> dict[str, Any]:
         "primary_lsn": detail.primary_lsn,
         "timeline": detail.timeline,
         "commit_ms": detail.commit_ms,
+        "patroni": detail.patroni,
+        "patroni_mute_ms": detail.patroni_mute_ms,
     }
     return {name: value for name, value in fields.items() if value not in (None, "")}
 
@@ -90,10 +132,29 @@ def decode(observer: str, text: str) -> Pulse:
             _whole(row.get("primary_lsn")),
             _whole(row.get("timeline")),
             _whole(row.get("commit_ms")),
+            str(row.get("patroni", "")),
+            _whole(row.get("patroni_mute_ms")),
         )
         for row in rows
     }
-    return Pulse(observer, str(read["site"]), int(read["sequence"]), hosts, details)
+    edges = tuple(_edge(row) for row in read.get("edges", ()))
+    return Pulse(observer, str(read["site"]), int(read["sequence"]), hosts, details, edges, _remembered(read))
+
+
+def _edge(row: dict[str, Any]) -> EdgeSeen:
+    return EdgeSeen(
+        str(row["site"]),
+        EdgeState(row["state"]),
+        int(row["for_ms"]),
+        _whole(row.get("took_ms")),
+        _whole(row.get("age_ms")),
+        str(row.get("why", "")),
+    )
+
+
+def _remembered(read: dict[str, Any]) -> Remembered | None:
+    row = read.get("operation")
+    return None if row is None else Remembered(int(row["revision"]), int(row["age_ms"]))
 
 
 def _whole(value: Any) -> int | None:

@@ -6,12 +6,18 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from failover.guards import GUARDS, Case, Held
+from failover.candidates import acknowledged_lsn, received_lsn
+from failover.clients_way import EdgeRow, PoolerRow, edge_rows, pooler_rows
+from failover.guards import GUARDS, Case, Held, Verdict
+from failover.handover import Pooler
 from failover.policy import MoveKind
 from failover.publication import Detail, Pulse
 from failover.view import DcsState, NotSeen, Observation, Phase, Reach, Role, SyncMode, View
-from failover.votes import votes
+from failover.votes import fresh, votes
 
+# Primary and standby are probed at different moments: while the primary writes, a standby that has everything
+# seems to be behind by what was written between the two. More than this is more than that.
+MOMENT_BYTES = 16 << 20
 # What must hold for a standby before anything has happened. The others judge the primary's silence, or
 # (`block_over`) need a reader that has watched for longer than a screen does.
 READINESS = (
@@ -32,6 +38,7 @@ class HostRow:
     """One database host. Lags are in bytes behind the primary; None: nobody knows. Ages are in ms.
 
     `reach`: each site's vote. `against`: guards that keep it from taking over, by name, with the reason.
+    `patroni`: answers, stuck, silent, refused or unknown; `patroni_mute_ms`: for how long it is not there.
     """
 
     host: str
@@ -45,11 +52,17 @@ class HostRow:
     may_take_over: str  # yes, no, unknown; "" for the primary
     against: dict[str, str]
     why: str = ""
+    patroni: str = "unknown"
+    patroni_mute_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """The whole screen. `trouble`: why the DCS was not seen, else empty."""
+    """The whole screen. `trouble`: why the DCS was not seen, else empty.
+
+    `operation`: "blocked 13 s": the next one may begin in so long at most. `operation_age_ms`: for how long
+    the operation has been as it is, at least; None without one.
+    """
 
     cluster: str
     me: str
@@ -59,16 +72,21 @@ class Overview:
     site_safe: str
     dcs_age_ms: int
     operation: str
+    operation_age_ms: int | None
     notes: tuple[str, ...]
     hosts: tuple[HostRow, ...]
     observers: tuple[dict[str, Any], ...]
+    edges: tuple[EdgeRow, ...]
+    poolers: tuple[PoolerRow, ...]
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def overview(view: View, pulses: Mapping[str, Pulse], cluster: str) -> Overview:
-    """`pulses`: the last word of each observer."""
+def overview(
+    view: View, pulses: Mapping[str, Pulse], cluster: str, poolers: Mapping[str, Pooler | None]
+) -> Overview:
+    """`pulses`: the last word of each observer. `poolers`: of each application host, None when silent."""
     dcs = view.dcs
     seen = None if isinstance(dcs, NotSeen) else dcs
     holder = seen.lock.holder if seen and seen.lock else None
@@ -80,10 +98,13 @@ def overview(view: View, pulses: Mapping[str, Pulse], cluster: str) -> Overview:
         active_site=view.site_of(holder) if holder else None,
         site_safe=site_safe(view, seen),
         dcs_age_ms=view.dcs_age_ms,
-        operation=_operation(view, seen),
+        operation=_operation(view, seen, _operation_age(view, seen, pulses)),
+        operation_age_ms=_operation_age(view, seen, pulses),
         notes=_notes(seen),
         hosts=tuple(_row(view, seen, holder, host.name, pulses) for host in view.hosts),
         observers=tuple(_observer(one, view) for one in view.observations),
+        edges=edge_rows(view, pulses),
+        poolers=pooler_rows(poolers, dcs_seen=seen is not None),
     )
 
 
@@ -101,15 +122,38 @@ def site_safe(view: View, dcs: DcsState | None) -> str:
     return "yes" if any(view.site_of(name) != home for name in dcs.sync.members) else "no"
 
 
-def _operation(view: View, dcs: DcsState | None) -> str:
+def _operation_age(view: View, dcs: DcsState | None, pulses: Mapping[str, Pulse]) -> int | None:
+    """The longest that anybody has known the operation's present revision: we have only just come."""
     if dcs is None or dcs.operation is None:
+        return None
+    known = [
+        operation.age_ms + one.age_ms
+        for one in fresh(view)
+        if (operation := pulses[one.observer].operation) and operation.revision == dcs.operation_revision
+    ]
+    return max([view.operation_age_ms, *known])
+
+
+def _operation(view: View, dcs: DcsState | None, age_ms: int | None) -> str:
+    if dcs is None or dcs.operation is None or age_ms is None:
         return "none" if dcs else "unknown"
     one = dcs.operation
     text = f"takeover {one.epoch}, {one.old} to {one.candidate}: {one.phase}"
-    age, block = view.operation_age_ms / 1000, view.policy.block_ms / 1000
-    if one.phase in (Phase.DONE, Phase.ABORTED):
-        return text if age >= block else f"{text}; the next one at most {block - age:.0f} s from now"
-    return f"{text}, for {age:.0f} s at least"
+    if one.phase not in (Phase.DONE, Phase.ABORTED):
+        return f"{text}, for at least {length(age_ms)}"
+    left_ms = view.policy.block_ms - age_ms
+    blocked = f"; blocked {length(left_ms)}" if left_ms > 0 else ""
+    return f"{text} at least {length(age_ms)} ago{blocked}"
+
+
+def length(ms: int) -> str:
+    """A length of time as people say it."""
+    seconds = ms / 1000
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
 
 
 def _notes(dcs: DcsState | None) -> tuple[str, ...]:
@@ -136,6 +180,7 @@ def _row(
     detail = pulses[newest.observer].details.get(host, Detail()) if newest else Detail()
     top = pulses[newest.observer].details.get(holder or "", Detail()).primary_lsn if newest else None
     standby = seen is not None and seen.role is Role.STANDBY
+    patroni = _patroni(view, pulses, host)
     against = {} if dcs is None or host == holder else refusals(view, dcs, holder, host)
     return HostRow(
         host=host,
@@ -149,6 +194,8 @@ def _row(
         may_take_over="" if host == holder else _may(view, dcs, holder, host),
         against=against,
         why="" if seen is not None and seen.reach is Reach.REACHABLE else _why(pulses, host),
+        patroni=patroni.patroni or "unknown",
+        patroni_mute_ms=patroni.patroni_mute_ms,
     )
 
 
@@ -158,6 +205,13 @@ def _newest(view: View, host: str) -> Observation | None:
     able = [one for one in able if one.age_ms <= view.policy.fresh_ms]
     home = view.site_of(host)
     return min(able, key=lambda one: (one.site != home, one.age_ms), default=None)
+
+
+def _patroni(view: View, pulses: Mapping[str, Pulse], host: str) -> Detail:
+    """What is said of its Patroni; by an observer of its own site, if there is one."""
+    home = view.site_of(host)
+    told = min(fresh(view), key=lambda one: (one.site != home, one.age_ms), default=None)
+    return pulses[told.observer].details.get(host, Detail()) if told else Detail()
 
 
 def _lag(top: int | None, lsn: int | None) -> int | None:
@@ -177,16 +231,24 @@ def _case(view: View, dcs: DcsState, holder: str | None, host: str) -> Case:
 
 def refusals(view: View, dcs: DcsState, holder: str | None, host: str) -> dict[str, str]:
     """The guards that would not let this standby take over if the primary were lost now."""
+    verdicts = _verdicts(view, dcs, holder, host)
+    return {name: one.reason for name, one in verdicts.items() if one.held is not Held.HOLDS}
+
+
+def _verdicts(view: View, dcs: DcsState, holder: str | None, host: str) -> dict[str, Verdict]:
     case = _case(view, dcs, holder, host)
     verdicts = {name: GUARDS[name](case) for name in READINESS}
-    return {name: one.reason for name, one in verdicts.items() if one.held is not Held.HOLDS}
+    if holder is not None and Reach.REACHABLE in votes(view, holder).values():
+        has, needs = received_lsn(view, host), acknowledged_lsn(view, holder)
+        if has is not None and needs is not None and has < needs <= has + MOMENT_BYTES:
+            del verdicts["candidate_not_behind"]
+    return verdicts
 
 
 def _may(view: View, dcs: DcsState | None, holder: str | None, host: str) -> str:
     if dcs is None:
         return "unknown"
-    case = _case(view, dcs, holder, host)
-    held = {GUARDS[name](case).held for name in READINESS}
+    held = {one.held for one in _verdicts(view, dcs, holder, host).values()}
     return "no" if Held.FAILS in held else "unknown" if Held.UNKNOWN in held else "yes"
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import click
-import yaml
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -15,62 +15,18 @@ from rich.table import Table
 from rich.text import Text
 
 from failover import config as configuration
-from failover.assembly import Assembly
-from failover.config import Config
-from failover.etcd_dcs import EtcdDcs, NotAnswered
-from failover.etcd_json import EtcdAnswerWrong
+from failover.clients_way import SILENT, UNKNOWN, EdgeRow, PoolerRow
 from failover.freshness import NEVER_MS
-from failover.observer import PULSE_PERIOD_S, monotonic_ms
-from failover.status import HostRow, Overview, overview
-from hanbat.errors import Exit, HanbatError
+from failover.gatekeeper_service import LEASE_TTL_S
+from failover.looker import Looker, read_config
+from failover.publication import EdgeState
+from failover.status import HostRow, Overview, length
+from failover.view import Reach
+from hanbat.errors import Exit
 
-LOOK_S = 0.8  # an observer whose pulse does not change for so long is shown as silent
 WATCH_S = 1.0
+AT_MOST = f" (at most {LEASE_TTL_S} s old)"
 COLOURS = {"yes": "green", "no": "red", "unknown": "yellow", "reachable": "green", "unreachable": "red"}
-
-
-class NoControllerHere(HanbatError):
-    """There is no readable configuration of a controller on this machine."""
-
-    code = 160
-    hint = "run it as root on a db or etcd host, there as /opt/hanbat/bin/hanbat status"
-    exit_status = Exit.NOT_READY
-
-
-def read_config(path: Path) -> Config:
-    """Raises NoControllerHere."""
-    try:
-        return configuration.load(path)
-    except (OSError, yaml.YAMLError, KeyError, ValueError) as error:
-        raise NoControllerHere(f"{path}: {error}") from error
-
-
-class Looker:
-    """Reads etcd again and again, so that ages are known."""
-
-    def __init__(self, config: Config) -> None:
-        self._config = config
-        self._dcs: EtcdDcs = config.dcs()
-        self._assembly = Assembly(config.me, config.policy, config.hosts)
-
-    def look(self) -> Overview:
-        began = monotonic_ms()
-        try:
-            view = self._assembly.view(self._dcs.snapshot(), began, monotonic_ms())
-        except (NotAnswered, EtcdAnswerWrong) as error:
-            view = self._assembly.unseen(str(error), monotonic_ms())
-        return overview(view, self._assembly.last_pulses(), self._config.cluster)
-
-    def look_twice(self) -> Overview:
-        """The first look only notes the sequence numbers; what has moved by the next is alive."""
-        end = monotonic_ms() + int(LOOK_S * 1000)
-        found = self.look()
-        while monotonic_ms() < end:
-            time.sleep(PULSE_PERIOD_S / 2)
-            found = self.look()
-            if not found.trouble and all(one["state"] == "fresh" for one in found.observers):
-                break
-        return found
 
 
 @click.command()
@@ -104,20 +60,66 @@ def status(watch: bool, as_json: bool, path: Path) -> int:
 
 
 def screen(found: Overview) -> RenderableType:
-    """The overview for a terminal."""
-    lines = [Text.assemble(("cluster ", "dim"), (found.cluster, "bold"), ("  seen from ", "dim"), found.me)]
+    """The overview for a terminal: 80 columns, and 24 lines while little is wrong."""
+    clock = time.strftime("%H:%M:%S")
+    lines = [
+        Text.assemble((found.cluster, "bold"), ("  seen from ", "dim"), found.me, ("  at ", "dim"), clock)
+    ]
     if found.trouble:
         lines.append(Text(f"THE DCS WAS NOT SEEN: {found.trouble}", "bold red"))
     primary = f"{found.primary} at {found.active_site}" if found.primary else "unknown"
-    lines.append(Text.assemble("primary: ", (primary, "bold"), f"   (DCS read took {found.dcs_age_ms} ms)"))
+    lines.append(Text.assemble("primary: ", (primary, "bold"), f"   (DCS read {found.dcs_age_ms} ms ago)"))
     lines.append(Text.assemble("site-safe: ", (found.site_safe, COLOURS[found.site_safe])))
     lines.append(Text(f"operation: {found.operation}"))
     lines += [Text(f"! {note}", "bold yellow") for note in found.notes]
-    observers = "  ".join(
-        f"{one['observer']} {one['state']} {_age(one['age_ms'])}" for one in found.observers
-    )
+    observers = "  ".join(_observer(one) for one in found.observers)
     lines.append(Text(f"observers: {observers or 'none'}"))
+    lines += [_edge(row) for row in found.edges]
+    lines += _poolers(found.poolers)
     return Group(*lines, _table(found), *_reasons(found))
+
+
+def _observer(one: dict[str, Any]) -> str:
+    state = "" if one["state"] == "fresh" else f"{one['state']} "
+    return f"{one['observer']} {state}{_age(one['age_ms'])}"
+
+
+def _edge(row: EdgeRow) -> Text:
+    """From where a commit through this edge was acknowledged, and what the others were told."""
+    able = [site for site, state in row.seen.items() if state is EdgeState.OK]
+    age = f"{_age(row.age_ms)} ago"
+    whole = bool(able) and len(able) == len(row.seen)
+    text = f"edge {row.site}: "
+    if able:
+        text += f"commits from {len(able)}/{len(row.seen)} sites, {row.took_ms} ms, {age}"
+    elif row.why:
+        text += f"no commit from {len(row.why)}/{len(row.seen)} sites for {_age(row.failing_ms)}, {age}"
+    else:
+        text += UNKNOWN
+    reasons: dict[str, list[str]] = {}
+    for site, why in row.why.items():
+        reasons.setdefault(why, []).append(site)
+    text += "".join(f"; {', '.join(sites)}: {why}" for why, sites in reasons.items())
+    return Text(text, "" if whole else "red" if row.why else "yellow")
+
+
+def _poolers(rows: tuple[PoolerRow, ...]) -> list[Text]:
+    """Poolers of one state and one aim share a line. A word is no older than the lease it stands under."""
+    groups: dict[str, list[str]] = {}
+    for row in rows:
+        said = row.state
+        if row.state not in (SILENT, UNKNOWN):
+            said += f" to {row.primary}" if row.primary else ", HAProxy's checks decide"
+            said += f" for handover {row.handover}" if row.handover else ""
+        groups.setdefault(said, []).append(row.host)
+    plain = [said.startswith("open to ") for said in groups]
+    return [
+        Text(
+            f"poolers {said}: {', '.join(hosts)}" + ("" if said in (SILENT, UNKNOWN) else AT_MOST),
+            "" if fine else "yellow",
+        )
+        for (said, hosts), fine in zip(groups.items(), plain, strict=True)
+    ]
 
 
 def _table(found: Overview) -> Table:
@@ -137,13 +139,25 @@ def _table(found: Overview) -> Table:
 
 
 def _reasons(found: Overview) -> list[Text]:
+    """What is wrong with a host, and what keeps which hosts from taking over; the same reason once."""
     lines: list[Text] = []
+    against: dict[str, list[str]] = {}
     for row in found.hosts:
-        missed = [f"{vote} from {site}" for site, vote in row.reach.items() if vote != "reachable"]
-        if missed or row.why:
-            lines.append(Text(f"{row.host}: {', '.join([*missed, *filter(None, [row.why])])}", "yellow"))
-        lines += [Text(f"{row.host} {name}: {reason}", "yellow") for name, reason in row.against.items()]
-    return lines
+        said = [
+            f"{vote} from {', '.join(site for site, one in row.reach.items() if one is vote)}"
+            for vote in dict.fromkeys(row.reach.values())
+            if vote is not Reach.REACHABLE
+        ]
+        said += [row.why] if row.why else []
+        if row.patroni_mute_ms is not None:
+            said.append(f"Patroni: {row.patroni} for {length(row.patroni_mute_ms)}")
+        elif row.patroni == "stuck":
+            said.append("Patroni: its loop is stuck")
+        if said:
+            lines.append(Text(f"{row.host}: {'; '.join(said)}", "yellow"))
+        for name, reason in row.against.items():
+            against.setdefault(f"{name}: {reason}", []).append(row.host)
+    return lines + [Text(f"{', '.join(hosts)} {why}", "yellow") for why, hosts in against.items()]
 
 
 def _lag(row: HostRow, lag: int | None) -> str:
@@ -153,4 +167,4 @@ def _lag(row: HostRow, lag: int | None) -> str:
 
 
 def _age(age_ms: int | None) -> str:
-    return "unknown" if age_ms is None or age_ms >= NEVER_MS else f"{age_ms / 1000:.1f} s"
+    return "unknown" if age_ms is None or age_ms >= NEVER_MS else length(age_ms)

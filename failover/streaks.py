@@ -10,7 +10,11 @@ from failover.view import HostSeen, Reach, Role
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """The outcome of one probe of one host."""
+    """The outcome of one probe of one host.
+
+    `since_ms`: when it became so, where the probe itself has watched for longer (a commit that hangs, a
+    Patroni that is silent): the time that it took to be sure counts, and is not waited for once more.
+    """
 
     began_ms: int
     ended_ms: int
@@ -19,13 +23,15 @@ class Probe:
     received_lsn: int | None = None
     sync_lsn: int | None = None
     detail: Detail = field(default_factory=Detail)
+    since_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Streak:
     """The unbroken row of probes with one reach.
 
-    `since_ms`: when the first of them began, for failures (it had no answer from then on), or ended.
+    `since_ms`: when the first of them began, for failures (it had no answer from then on), or ended; or
+    what a probe of the row knows to be earlier.
     """
 
     reach: Reach
@@ -39,9 +45,13 @@ def extended(streak: Streak | None, probe: Probe) -> Streak:
     known = streak.sync_lsn if streak else None
     sync_lsn = probe.sync_lsn if probe.sync_lsn is not None else known
     if streak is not None and streak.reach is probe.reach:
-        return replace(streak, last=probe, sync_lsn=sync_lsn)
+        return replace(streak, since_ms=_earlier(streak.since_ms, probe), last=probe, sync_lsn=sync_lsn)
     since = probe.began_ms if probe.reach is Reach.UNREACHABLE else probe.ended_ms
-    return Streak(probe.reach, since, probe, sync_lsn)
+    return Streak(probe.reach, _earlier(since, probe), probe, sync_lsn)
+
+
+def _earlier(since_ms: int, probe: Probe) -> int:
+    return since_ms if probe.since_ms is None else min(since_ms, probe.since_ms)
 
 
 def seen(host: str, streak: Streak | None, now_ms: int, stale_ms: int) -> HostSeen:

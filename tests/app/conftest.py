@@ -126,6 +126,7 @@ def app(settings: Settings):
     yield application
     application.extensions["database"].close()
     application.extensions["readiness"].close()
+    application.extensions["commits"].close()
 
 
 COUNT = itertools.count(1)
