@@ -39,8 +39,9 @@ def units(host: Host) -> tuple[str, ...]:
 
 
 def controllers(topology: Topology, host: Host) -> tuple[str, ...]:
-    """The unit of observer and controller, where there is one (`failover.render` writes it)."""
-    return (layout.FAILOVER_UNIT,) if host in layout.observers(topology) else ()
+    """Observer and controller, gatekeeper, where there is one (`failover.render` writes them)."""
+    controller = (layout.FAILOVER_UNIT,) if host in layout.observers(topology) else ()
+    return controller + ((layout.GATEKEEPER_UNIT,) if host in layout.gatekeepers(topology) else ())
 
 
 def render(topology: Topology, host: Host, secrets: Secrets) -> Iterator[File]:

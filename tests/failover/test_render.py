@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from failover.config import load
+from failover import gatekeeper_service
+from failover.config import Edge, load
 from failover.policy import Mode, Policy
 from hanbat.rendering import File, tree
 from hanbat.topology import HostRole, Topology
@@ -57,9 +58,39 @@ def test_the_controller_reads_what_was_rendered(tmp_path: Path) -> None:
     assert [host.name for host in config.hosts] == ["dj-db1", "dj-db2", "gg-db1"]
     assert config.etcd[0] == ("10.71.2.11", 2379)  # its own site's first
     assert config.password == SECRETS.observer
+    assert config.edges == (Edge("daejeon", "10.71.1.100", 80), Edge("gyeonggi", "10.71.2.100", 80))
 
 
 def test_others_cannot_read_the_password() -> None:
     rendered = files(SHAPES["reference"], "sj-wt1")
     assert (rendered[CONFIG].mode, rendered[CONFIG].group) == (0o640, "hanbat")
     assert SECRETS.observer not in rendered[UNIT].text
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_each_application_host_has_a_gatekeeper_that_is_started(shape: str) -> None:
+    topology = SHAPES[shape]
+    unit = "/etc/systemd/system/hanbat-gatekeeper.service"
+    for host in topology.hosts:
+        for shaped, wanted in ((topology, host.has(HostRole.APP)), (without(topology), False)):
+            rendered = files(shaped, host.name)
+            assert (unit in rendered) == wanted
+            wants = rendered["/etc/systemd/system/multi-user.target.d/hanbat.conf"].text
+            assert ("hanbat-gatekeeper.service" in wants) == wanted
+
+
+def test_the_gatekeeper_reads_what_was_rendered(tmp_path: Path) -> None:
+    path = tmp_path / "gatekeeper.yml"
+    path.write_text(
+        files(SHAPES["reference"], "gg-app1")["/etc/hanbat/gatekeeper.yml"].text, encoding="utf-8"
+    )
+    config = gatekeeper_service.load(path)
+    assert (config.me, config.pooler_port, config.patroni_port) == ("gg-app1", 6432, 8008)
+    assert config.addresses == {"dj-db1": "10.71.1.11", "dj-db2": "10.71.1.12", "gg-db1": "10.71.2.11"}
+    assert config.etcd[0] == ("10.71.2.11", 2379)
+
+
+def test_checks_may_be_slow_only_where_a_gatekeeper_stands() -> None:
+    topology = SHAPES["reference"]
+    assert "fall 20" in files(topology, "dj-app1")["/etc/hanbat/haproxy.cfg"].text
+    assert "fall 20" not in files(without(topology), "dj-app1")["/etc/hanbat/haproxy.cfg"].text

@@ -1,0 +1,175 @@
+"""May the primary be handed over now, and to whom? Every reason why not, each with its remedy. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+from failover.candidates import received_lsn
+from failover.guards import GUARDS, Case, Held
+from failover.handover import Pooler, PoolerState
+from failover.policy import MoveKind
+from failover.view import DcsState, NotSeen, Phase, Reach, Role, View
+from failover.votes import fresh, votes
+
+
+class Weight(StrEnum):
+    STOP = "stop"  # the handover is not begun
+    WARN = "warn"  # it can be done, and somebody should know
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why not, or what to know. `code` is stable."""
+
+    weight: Weight
+    code: str
+    fact: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Preflight:
+    """What was found. `candidate` is None when there is none."""
+
+    old: str | None
+    candidate: str | None
+    kind: MoveKind | None
+    already_there: bool
+    reasons: tuple[Reason, ...]
+
+    @property
+    def ready(self) -> bool:
+        return self.candidate is not None and all(one.weight is not Weight.STOP for one in self.reasons)
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self) | {"ready": self.ready}
+
+
+# guard of the takeover -> what to do when it does not hold
+REMEDIES = {
+    "not_paused": "end the maintenance: patronictl resume",
+    "no_hold": "a person asked the controllers to keep still: remove the hold first",
+    "no_failover_key": "wait for the switchover that is under way, or take it back: patronictl flush",
+    "all_acknowledge": "set synchronous_mode back to on",
+    "sync_is_the_holders": "wait: the primary has not written its sync set yet",
+    "candidate_in_sync": "wait until it streams and is in the sync set: hanbat status",
+    "candidate_ready": "see why its own site does not reach it: hanbat status",
+    "candidate_not_behind": "wait until it has received what was acknowledged: hanbat status",
+}
+
+
+def preflight(view: View, target: str, poolers: Mapping[str, Pooler | None]) -> Preflight:
+    """Judge a handover to a site or a host.
+
+    `poolers`: every application host, with the last word of its gatekeeper, None when it is silent.
+    """
+    if isinstance(view.dcs, NotSeen):
+        return _nobody(_stop("dcs_unseen", f"the DCS was not read: {view.dcs.reason}", "see etcd"))
+    dcs = view.dcs
+    if dcs.lock is None:
+        return _nobody(_stop("no_primary", "nobody holds the lock", "wait, or hanbat failover"))
+    old = dcs.lock.holder
+    wanted = _hosts_of(view, target)
+    if not wanted:
+        known = sorted({host.site for host in view.hosts} | {host.name for host in view.hosts})
+        return _nobody(
+            _stop("unknown_target", f"{target} has no database host", f"one of {', '.join(known)}")
+        )
+    if old in wanted:
+        return Preflight(old, old, None, True, ())
+    candidate = _best(view, dcs, wanted)
+    kind = MoveKind.IN_SITE if view.site_of(old) == view.site_of(candidate) else MoveKind.CROSS_SITE
+    case = Case(view, dcs, old, candidate, kind, dcs.operation)
+    reasons = (*_guards(case), *_under_way(case), *_seen(case), *_poolers(poolers), *_after(case))
+    return Preflight(old, candidate, kind, False, reasons)
+
+
+def _nobody(reason: Reason) -> Preflight:
+    return Preflight(None, None, None, False, (reason,))
+
+
+def _stop(code: str, fact: str, remedy: str) -> Reason:
+    return Reason(Weight.STOP, code, fact, remedy)
+
+
+def _hosts_of(view: View, target: str) -> tuple[str, ...]:
+    named = tuple(host.name for host in view.hosts if host.name == target)
+    return named or view.hosts_at(target)
+
+
+def _best(view: View, dcs: DcsState, wanted: tuple[str, ...]) -> str:
+    """In the sync set first, then the one that received most; there is always one, to speak about."""
+    members = dcs.sync.members if dcs.sync else frozenset[str]()
+    return min(wanted, key=lambda name: (name not in members, -(received_lsn(view, name) or 0), name))
+
+
+def _guards(case: Case) -> list[Reason]:
+    """The guards of a takeover that also hold for a planned one. Unknown is a reason as well."""
+    verdicts = {name: GUARDS[name](case) for name in REMEDIES}
+    return [
+        _stop(name, one.reason, REMEDIES[name])
+        for name, one in verdicts.items()
+        if one.held is not Held.HOLDS
+    ]
+
+
+def _under_way(case: Case) -> list[Reason]:
+    operation = case.operation
+    if operation is None or operation.phase in (Phase.DONE, Phase.ABORTED):
+        return []
+    fact = f"takeover {operation.epoch} to {operation.candidate} is under way: {operation.phase}"
+    return [_stop("takeover_under_way", fact, "wait for its end: hanbat status --watch")]
+
+
+def _seen(case: Case) -> list[Reason]:
+    """Primary and candidate must be seen from two sites: what nobody sees nobody can verify."""
+    assert case.old is not None
+    assert case.candidate is not None
+    found: list[Reason] = []
+    for host, role in ((case.old, Role.PRIMARY), (case.candidate, Role.STANDBY)):
+        able = [site for site, vote in votes(case.view, host).items() if vote is Reach.REACHABLE]
+        if len(able) < 2:
+            fact = f"{host} is reached from {', '.join(able) or 'nowhere'} only"
+            found.append(_stop("not_reached", fact, "see its network, its PostgreSQL, and the observers"))
+        told = {one.of(host).role for one in fresh(case.view) if one.of(host).reach is Reach.REACHABLE}
+        if told - {role}:
+            fact = f"{host} calls itself {', '.join(sorted(told))}, and should be {role}"
+            found.append(_stop("wrong_role", fact, "wait until the cluster has settled: hanbat status"))
+    return found
+
+
+def _poolers(poolers: Mapping[str, Pooler | None]) -> list[Reason]:
+    found: list[Reason] = []
+    for host, word in sorted(poolers.items()):
+        if word is None:
+            fact = f"the gatekeeper of {host} is silent: requests there could not be held"
+            found.append(_stop("pooler_silent", fact, f"start it, or say --without {host} if {host} is off"))
+        elif word.state is not PoolerState.OPEN:
+            fact = f"{host} holds transactions already, for {word.handover}"
+            found.append(_stop("held_already", fact, "another switchover runs: wait for its end"))
+    return found
+
+
+def _after(case: Case) -> list[Reason]:
+    """What will be true afterwards and is worth knowing before."""
+    assert case.candidate is not None
+    found: list[Reason] = []
+    home = case.view.site_of(case.candidate)
+    elsewhere = [
+        host.name
+        for host in case.view.hosts
+        if host.site != home and Reach.REACHABLE in votes(case.view, host.name).values()
+    ]
+    if not elsewhere:
+        fact = f"no database host outside {home} is reachable: the new primary would have no remote copy"
+        found.append(_stop("not_site_safe_after", fact, "bring a host of another site back first"))
+    missing = [
+        host.name for host in case.view.hosts if Reach.REACHABLE not in votes(case.view, host.name).values()
+    ]
+    if missing:
+        fact = f"not reachable now: {', '.join(missing)}"
+        found.append(Reason(Weight.WARN, "hosts_missing", fact, "a fault during the switchover costs more"))
+    return found

@@ -1,0 +1,221 @@
+"""A planned handover, step by step: checkpoint, hold, hand over, release, verify.
+
+Patroni does the handing over, as for its own switchover: the old primary stops cleanly once its standbys
+have all its WAL, and the candidate takes the lock. Around it new transactions wait at the poolers, so that
+no request fails. Whatever happens, the poolers are released: by this process, else because its lease in
+etcd runs out, else by the limit of each gatekeeper. And whatever happens, Patroni and etcd decide who is
+primary.
+
+The steps see the world through `Means`, and time through a clock that is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+from failover.handover import Handover, Pooler, PoolerState
+
+LOOK_S = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds in seconds.
+
+    `hold_s`: until every pooler holds; a transaction that runs longer makes the switchover end there.
+    `handover_s`: from the hold to a writable candidate; after that the poolers are released in any case.
+    `settle_s`: until the service is whole again behind the new primary.
+    """
+
+    hold_s: float = 1.0
+    handover_s: float = 8.0
+    commit_s: float = 15.0
+    settle_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One read of etcd. `holder`: of the lock, None while it is free. `offered`: our offer still stands."""
+
+    holder: str | None
+    offered: bool
+
+
+class End(StrEnum):
+    DONE = "done"
+    UNCHANGED = "unchanged"  # it was not handed over, and the old primary goes on
+    INCOMPLETE = "incomplete"  # there is a primary; something is not as it should be
+    UNKNOWN = "unknown"  # nobody was seen to be the primary
+
+
+class Means(Protocol):
+    """What the steps need of the world. Each call is bounded in time."""
+
+    def checkpoint(self, host: str) -> str: ...  # "" or why there was none
+    def hold(self, handover: Handover) -> str: ...  # "" or why it was refused
+    def release(self) -> None: ...  # safe twice, never raises
+    def poolers(self) -> Mapping[str, Pooler | None]: ...
+    def ask(self, old: str, candidate: str) -> str: ...  # offer it to Patroni: "" or why it was refused
+    def withdraw(self, old: str, candidate: str) -> None: ...  # take back an offer that still stands
+    def standing(self) -> Standing | None: ...  # None: etcd was not read
+    def writable(self, host: str) -> bool: ...
+    def commits(self, host: str) -> bool: ...  # whether a synchronous commit was acknowledged
+    def unsettled(self) -> str: ...  # what is not whole yet, "" when nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One step as it happened; `at_s` since the beginning."""
+
+    at_s: float
+    event: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """`held_s`: how long new transactions waited at the most; None when none was held."""
+
+    end: End
+    primary: str | None
+    reason: str
+    held_s: float | None
+    moments: tuple[Moment, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "end": self.end.value,
+            "primary": self.primary,
+            "reason": self.reason,
+            "held_s": None if self.held_s is None else round(self.held_s, 3),
+            "moments": [
+                {"at_s": round(one.at_s, 3), "event": one.event, "detail": one.detail} for one in self.moments
+            ],
+        }
+
+
+@dataclass
+class Switchover:
+    """One handover from `old` to `candidate`. `without`: application hosts that are known to be off."""
+
+    means: Means
+    id: str
+    old: str
+    candidate: str
+    now: Callable[[], float]
+    sleep: Callable[[float], None]
+    without: frozenset[str] = frozenset()
+    limits: Limits = field(default_factory=Limits)
+    say: Callable[[Moment], None] = lambda moment: None
+    _moments: list[Moment] = field(default_factory=list[Moment])
+    _began_s: float = 0.0
+    _hold_s: float | None = None
+    _held_s: float | None = None
+
+    def run(self) -> Result:
+        """All steps. The poolers are released in any case, also when a step raises."""
+        self._began_s = self.now()
+        trouble = self.means.checkpoint(self.old)
+        self._note("checkpoint", trouble or f"{self.old} has little left to write")
+        try:
+            failure = self._hold() or self._hand_over()
+        finally:
+            self._release()
+        return self._failed(failure) if failure else self._verify()
+
+    def _note(self, event: str, detail: str = "") -> None:
+        moment = Moment(self.now() - self._began_s, event, detail)
+        self._moments.append(moment)
+        self.say(moment)
+
+    def _wait(self, holds: Callable[[], bool], limit_s: float) -> bool:
+        end = self.now() + limit_s
+        while not holds():
+            if self.now() >= end:
+                return False
+            self.sleep(LOOK_S)
+        return True
+
+    def _hold(self) -> str:
+        """Answers why it could not be held, "" when it is."""
+        limit_ms = round((self.limits.hold_s + self.limits.handover_s) * 1000)
+        self._hold_s = self.now()
+        refused = self.means.hold(Handover(self.id, self.old, self.candidate, limit_ms))
+        if refused:
+            return refused
+        self._note("hold")
+        if self._wait(lambda: not self._not_held(), self.limits.hold_s):
+            self._note("held", "no transaction is under way")
+            return ""
+        late = ", ".join(self._not_held())
+        return f"not held within {self.limits.hold_s:g} s: {late}; a transaction runs there for longer"
+
+    def _not_held(self) -> list[str]:
+        words = self.means.poolers()
+        return [
+            host
+            for host, word in sorted(words.items())
+            if host not in self.without
+            and (word is None or word.state is not PoolerState.HELD or word.handover != self.id)
+        ]
+
+    def _hand_over(self) -> str:
+        """Answers why it was not handed over, "" when the candidate accepts writes."""
+        refused = self.means.ask(self.old, self.candidate)
+        if refused:
+            return refused
+        self._note("asked", f"Patroni of {self.old} hands over to {self.candidate}")
+        end = self.now() + self.limits.handover_s
+        while self.now() < end:
+            seen = self.means.standing()
+            holder = seen.holder if seen else None
+            if holder == self.candidate and self.means.writable(self.candidate):
+                self._note("writable", self.candidate)
+                return ""
+            if seen and holder == self.old and not seen.offered:
+                return f"Patroni of {self.old} took the offer back; its log says why"
+            if holder not in (None, self.old, self.candidate):
+                return f"{holder} took the lock instead"
+            self.sleep(LOOK_S)
+        return f"{self.candidate} did not accept writes within {self.limits.handover_s:g} s"
+
+    def _release(self) -> None:
+        self.means.release()
+        if self._hold_s is not None and self._held_s is None:
+            self._held_s = self.now() - self._hold_s
+            self._note("released", f"new transactions waited for at most {self._held_s:.2f} s")
+
+    def _failed(self, failure: str) -> Result:
+        """Something went wrong: the offer is taken back, and whoever is primary then is what is told."""
+        self._note("failed", failure)
+        self.means.withdraw(self.old, self.candidate)
+        primary: list[str] = []
+
+        def there_is_one() -> bool:
+            seen = self.means.standing()
+            if seen and seen.holder is not None and self.means.writable(seen.holder):
+                primary[:] = [seen.holder]
+            return bool(primary)
+
+        if not self._wait(there_is_one, self.limits.settle_s):
+            return self._result(End.UNKNOWN, None, f"{failure}; no primary was seen since")
+        if primary == [self.old]:
+            return self._result(End.UNCHANGED, self.old, failure)
+        return self._result(End.INCOMPLETE, primary[0], failure)
+
+    def _verify(self) -> Result:
+        if not self._wait(lambda: self.means.commits(self.candidate), self.limits.commit_s):
+            limit_s = self.limits.commit_s
+            why = f"{self.candidate} is the primary and acknowledged no commit within {limit_s:g} s"
+            return self._result(End.INCOMPLETE, self.candidate, why)
+        self._note("acknowledged", "a synchronous commit on the new primary")
+        if not self._wait(lambda: not self.means.unsettled(), self.limits.settle_s):
+            return self._result(End.INCOMPLETE, self.candidate, self.means.unsettled())
+        self._note("settled", "every host streams, site-safe")
+        return self._result(End.DONE, self.candidate, "")
+
+    def _result(self, end: End, primary: str | None, reason: str) -> Result:
+        return Result(end, primary, reason, self._held_s, tuple(self._moments))

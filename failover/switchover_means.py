@@ -1,0 +1,244 @@
+"""The real means of a switchover: etcd and PostgreSQL."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import psycopg2
+
+from failover import patroni_keys
+from failover.config import Config
+from failover.etcd_dcs import EtcdDcs, LeaseGone, NotAnswered
+from failover.etcd_json import Entry, EtcdAnswerWrong
+from failover.handover import HANDOVER, Handover, Pooler, encode, poolers_of
+from failover.looker import Looker
+from failover.switchover import Standing
+from failover.transaction import (
+    CONFIG,
+    FAILOVER,
+    HOLD,
+    LEADER,
+    SYNC,
+    Compare,
+    Delete,
+    Put,
+    Target,
+    Transaction,
+    absent,
+    unchanged,
+)
+from failover.view import NotSeen
+
+LEASE_TTL_S = 3
+KEEP_S = 0.5
+CHECKPOINT_S = 60.0
+COMMIT_S = 2.0
+
+
+class RealMeans:
+    """`failover.switchover.Means`. One switchover, then `close`."""
+
+    def __init__(self, config: Config, looker: Looker) -> None:
+        self._config = config
+        self._looker = looker
+        self._dcs: EtcdDcs = config.dcs()
+        self._lease = 0
+        self._stop = threading.Event()
+        self._offer: tuple[str, str] | None = None
+
+    def checkpoint(self, host: str) -> str:
+        try:
+            self._run(host, "CHECKPOINT", CHECKPOINT_S)
+        except psycopg2.Error as error:
+            return f"no checkpoint: {' '.join(str(error).split())[:200]}"
+        return ""
+
+    def hold(self, handover: Handover) -> str:
+        """The hold is written only if nothing that the preflight saw stands in its way by now."""
+        try:
+            found = self._dcs.snapshot()
+            state = patroni_keys.dcs_state(found)
+            if isinstance(state, NotSeen) or state.lock is None or state.sync is None:
+                return "the DCS was not seen"
+            if state.lock.holder != handover.old or handover.candidate not in state.sync.members:
+                return (
+                    f"{state.lock.holder} holds the lock, /sync names {', '.join(sorted(state.sync.members))}"
+                )
+            self._lease = self._dcs.grant(LEASE_TTL_S)
+            threading.Thread(target=self._keep, args=(self.config_dcs(),), daemon=True).start()
+            compares = (
+                Compare(LEADER, Target.VALUE, handover.old),
+                unchanged(SYNC, state.sync.revision),
+                unchanged(FAILOVER, state.failover_emptied),
+                absent(HOLD),
+                absent(HANDOVER),
+            )
+            put = Put(HANDOVER, encode(handover), self._lease)
+            if self._dcs.write(Transaction(compares, (put,))) is None:
+                return "the cluster changed in this moment"
+        except (NotAnswered, EtcdAnswerWrong, LeaseGone) as error:
+            return f"etcd: {error}"
+        return ""
+
+    def config_dcs(self) -> EtcdDcs:
+        """A client of its own for another thread."""
+        return self._config.dcs()
+
+    def _keep(self, dcs: EtcdDcs) -> None:
+        while not self._stop.wait(KEEP_S):
+            try:
+                dcs.keep_alive(self._lease)
+            except LeaseGone:
+                return
+            except (NotAnswered, EtcdAnswerWrong):
+                continue  # within its few seconds the lease is tried again; after that the hold is gone
+        dcs.close()
+
+    def release(self) -> None:
+        """Delete the hold; if etcd does not answer, its lease runs out."""
+        self._stop.set()
+        if not self._lease:
+            return
+        for _ in range(3):
+            try:
+                self._dcs.write(Transaction((), (Delete(HANDOVER),)))
+                self._dcs.revoke(self._lease)
+            except (NotAnswered, EtcdAnswerWrong, LeaseGone):
+                time.sleep(0.1)
+                continue
+            break
+        self._lease = 0
+
+    def poolers(self) -> Mapping[str, Pooler | None]:
+        found = self._snapshot()
+        return (
+            poolers_of(found, self._config.poolers)
+            if found is not None
+            else dict.fromkeys(self._config.poolers)
+        )
+
+    def _snapshot(self) -> Mapping[str, Entry] | None:
+        try:
+            return self._dcs.snapshot()
+        except (NotAnswered, EtcdAnswerWrong):
+            return None
+
+    def ask(self, old: str, candidate: str) -> str:
+        """Offer the handover in /failover, if nothing has changed since the hold was written.
+
+        Patroni's watch wakes it for a changed /config, and not for /failover: so /config is written back
+        with a space more or less, and the old primary acts at once instead of in its next loop.
+        """
+        try:
+            found = self._dcs.snapshot()
+            state, config = patroni_keys.dcs_state(found), found.get(CONFIG)
+            if isinstance(state, NotSeen) or state.lock is None or state.sync is None or config is None:
+                return "the DCS was not seen"
+            compares = (
+                Compare(LEADER, Target.VALUE, old),
+                unchanged(LEADER, state.lock.revision),
+                unchanged(SYNC, state.sync.revision),
+                unchanged(CONFIG, config.revision),
+                unchanged(FAILOVER, state.failover_emptied),
+                absent(HOLD),
+            )
+            if state.lock.holder != old or candidate not in state.sync.members:
+                return f"{state.lock.holder} holds the lock, /sync: {', '.join(sorted(state.sync.members))}"
+            text = config.value
+            woken = text[:-1] if text.endswith(" ") else text + " "
+            offer = json.dumps({"leader": old, "member": candidate})
+            if self._dcs.write(Transaction(compares, (Put(FAILOVER, offer), Put(CONFIG, woken)))) is None:
+                return "the cluster changed in this moment"
+        except (NotAnswered, EtcdAnswerWrong, LeaseGone) as error:
+            return f"etcd: {error}"
+        self._offer = (old, candidate)
+        return ""
+
+    def withdraw(self, old: str, candidate: str) -> None:
+        entry = (self._snapshot() or {}).get(FAILOVER)
+        if entry is None or not _is_offer(entry, (old, candidate)):
+            return
+        with contextlib.suppress(NotAnswered, EtcdAnswerWrong, LeaseGone):
+            # Without an answer the controllers stop waiting for an old offer by themselves.
+            self._dcs.write(Transaction((unchanged(FAILOVER, entry.revision),), (Delete(FAILOVER),)))
+
+    def standing(self) -> Standing | None:
+        found = self._snapshot()
+        if found is None:
+            return None
+        entry = found.get(FAILOVER)
+        offered = entry is not None and self._offer is not None and _is_offer(entry, self._offer)
+        return Standing(found[LEADER].value if LEADER in found else None, offered)
+
+    def writable(self, host: str) -> bool:
+        if host not in self._config.addresses:
+            return False
+        try:
+            return self._run(host, "SELECT NOT pg_is_in_recovery()", COMMIT_S) is True
+        except psycopg2.Error:
+            return False
+
+    def commits(self, host: str) -> bool:
+        """A message in the WAL, acknowledged by every sync standby."""
+        message = "SELECT pg_logical_emit_message(true, 'hanbat', 'switchover') IS NOT NULL"
+        try:
+            return self._run(host, f"SET synchronous_commit = on; {message}", COMMIT_S) is True
+        except psycopg2.Error:
+            return False
+
+    def _run(self, host: str, sql: str, limit_s: float) -> Any:
+        """First column of the first row, None without rows. Bounded by closing the connection."""
+        connection: Any = psycopg2.connect(self._config.dsn(host))
+        timer = threading.Timer(limit_s, lambda: _shut(connection))
+        timer.start()
+        try:
+            connection.autocommit = True
+            cursor = connection.cursor()
+            cursor.execute(sql)
+            row = cursor.fetchone() if cursor.description else None
+            return row[0] if row else None
+        finally:
+            timer.cancel()
+            connection.close()
+
+    def unsettled(self) -> str:
+        found = self._looker.look()
+        if found.trouble:
+            return f"the DCS was not seen: {found.trouble}"
+        away = [
+            row.host
+            for row in found.hosts
+            if row.host != found.primary and (row.role != "standby" or "reachable" not in row.reach.values())
+        ]
+        if away:
+            return f"not back as standbys: {', '.join(away)}"
+        return "" if found.site_safe == "yes" else f"site-safe: {found.site_safe}"
+
+    def close(self) -> None:
+        self._stop.set()
+        self._dcs.close()
+
+
+def _is_offer(entry: Entry, offer: tuple[str, str]) -> bool:
+    """Whether /failover holds just this offer of the first host to the second."""
+    try:
+        read: Any = json.loads(entry.value)
+        return (read.get("leader"), read.get("member")) == offer
+    except (ValueError, AttributeError):
+        return False
+
+
+def _shut(connection: Any) -> None:
+    """End a wait for an answer; nothing is cancelled on the server."""
+    with (
+        contextlib.suppress(OSError, psycopg2.Error),
+        socket.socket(fileno=os.dup(connection.fileno())) as one,
+    ):
+        one.shutdown(socket.SHUT_RDWR)

@@ -1,0 +1,201 @@
+"""A switchover against a small world in virtual time: every ending, and the poolers are always released."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import pytest
+
+from failover.handover import Handover, Pooler, PoolerState
+from failover.switchover import End, Limits, Standing, Switchover
+
+OLD, NEW = "dj-db1", "gg-db1"
+APPS = ("dj-app1", "gg-app1")
+
+
+@dataclass
+class World:
+    """Events happen at times after the hold or the offer; `None` never happens."""
+
+    hold_after_s: dict[str, float | None] = field(default_factory=lambda: dict.fromkeys(APPS, 0.05))
+    hand_over_after_s: float | None = 0.5
+    writable_after_s: float | None = 0.7
+    refused_after_s: float | None = None
+    holder_instead: str | None = None
+    hold_refused: str = ""
+    ask_refused: str = ""
+    commits_after_s: float | None = 0.1
+    settled_after_s: float | None = 3.0
+    old_writable: bool = True
+    now: float = 100.0
+    held_at: float | None = None
+    asked_at: float | None = None
+    handover: Handover | None = None
+    released_at: float | None = None
+    withdrawn: bool = False
+    done: list[str] = field(default_factory=list)
+
+    def clock(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    def _since(self, at: float | None, after_s: float | None) -> bool:
+        return at is not None and after_s is not None and self.now - at >= after_s
+
+    def checkpoint(self, host: str) -> str:
+        self.done.append(f"checkpoint {host}")
+        return ""
+
+    def hold(self, handover: Handover) -> str:
+        if self.hold_refused:
+            return self.hold_refused
+        self.handover, self.held_at = handover, self.now
+        return ""
+
+    def release(self) -> None:
+        self.released_at = self.released_at if self.released_at is not None else self.now
+
+    def poolers(self) -> Mapping[str, Pooler | None]:
+        assert self.handover is not None
+        words: dict[str, Pooler | None] = {}
+        for host, after_s in self.hold_after_s.items():
+            held = self._since(self.held_at, after_s)
+            state = PoolerState.HELD if held else PoolerState.HOLDING
+            words[host] = Pooler(host, state, self.handover.id, OLD)
+        return words
+
+    def ask(self, old: str, candidate: str) -> str:
+        assert (old, candidate) == (OLD, NEW)
+        assert self.released_at is None
+        self.asked_at = self.now
+        return self.ask_refused
+
+    def withdraw(self, old: str, candidate: str) -> None:
+        self.withdrawn = True
+
+    def standing(self) -> Standing | None:
+        if self._since(self.asked_at, self.refused_after_s):
+            return Standing(OLD, False)
+        if self._since(self.asked_at, self.hand_over_after_s):
+            return Standing(self.holder_instead or NEW, False)
+        return Standing(OLD, not self.withdrawn)
+
+    def writable(self, host: str) -> bool:
+        if host == OLD:
+            return self.old_writable
+        return self._since(self.asked_at, self.writable_after_s)
+
+    def commits(self, host: str) -> bool:
+        assert self.released_at is not None
+        return self._since(self.released_at, self.commits_after_s)
+
+    def unsettled(self) -> str:
+        return "" if self._since(self.released_at, self.settled_after_s) else "not back: dj-db1"
+
+
+def run(world: World, **changes: object) -> tuple[World, object]:
+    limits = Limits(hold_s=1.0, handover_s=8.0, commit_s=5.0, settle_s=20.0)
+    result = Switchover(world, "h1", OLD, NEW, world.clock, world.sleep, limits=limits, **changes).run()  # pyright: ignore[reportArgumentType]
+    return world, result
+
+
+def test_all_goes_well():
+    _world, result = run(World())
+    assert (result.end, result.primary, result.reason) == (End.DONE, NEW, "")
+    assert 0.7 <= result.held_s <= 0.9
+    events = [one.event for one in result.moments]
+    assert events == [
+        "checkpoint",
+        "hold",
+        "held",
+        "asked",
+        "writable",
+        "released",
+        "acknowledged",
+        "settled",
+    ]
+
+
+def test_a_gatekeepers_own_limit_is_later_than_ours():
+    """It must not let go in the middle of a handover that is still within its bounds."""
+    world, _ = run(World())
+    assert world.handover is not None
+    assert world.handover.limit_ms >= 9000
+
+
+def test_a_pooler_that_cannot_hold_ends_it_with_nothing_changed():
+    world, result = run(World(hold_after_s={"dj-app1": 0.05, "gg-app1": None}))
+    assert (result.end, result.primary) == (End.UNCHANGED, OLD)
+    assert "gg-app1" in result.reason
+    assert "dj-app1" not in result.reason
+    assert world.asked_at is None
+    assert world.released_at is not None
+
+
+def test_a_host_that_is_known_to_be_off_is_not_waited_for():
+    _world, result = run(
+        World(hold_after_s={"dj-app1": 0.05, "gg-app1": None}), without=frozenset({"gg-app1"})
+    )
+    assert result.end is End.DONE
+
+
+def test_a_refused_hold_changes_nothing():
+    world, result = run(World(hold_refused="the cluster changed in this moment"))
+    assert (result.end, result.primary, result.held_s) == (End.UNCHANGED, OLD, pytest.approx(0.0))
+    assert world.asked_at is None
+
+
+def test_a_refused_offer_releases_at_once():
+    _world, result = run(World(ask_refused="the cluster changed in this moment"))
+    assert (result.end, result.primary) == (End.UNCHANGED, OLD)
+    assert result.held_s < 0.2
+
+
+def test_patroni_takes_the_offer_back():
+    _world, result = run(World(refused_after_s=0.3, hand_over_after_s=None))
+    assert (result.end, result.primary) == (End.UNCHANGED, OLD)
+    assert "took the offer back" in result.reason
+
+
+def test_the_candidate_dies_and_another_takes_over():
+    _world, result = run(World(holder_instead="dj-db2"))
+    assert (result.end, result.primary) == (End.INCOMPLETE, "dj-db2")
+    assert result.held_s < 1.0
+
+
+def test_nobody_takes_over_in_time_and_the_poolers_are_released_all_the_same():
+    world, result = run(World(hand_over_after_s=None, old_writable=False))
+    assert result.end is End.UNKNOWN
+    assert world.withdrawn
+    assert world.released_at is not None
+    assert result.held_s <= 8.2
+
+
+def test_the_old_primary_comes_back_after_the_limit():
+    _world, result = run(World(hand_over_after_s=None))
+    assert (result.end, result.primary) == (End.UNCHANGED, OLD)
+
+
+def test_a_primary_that_acknowledges_nothing_is_incomplete():
+    _world, result = run(World(commits_after_s=None))
+    assert (result.end, result.primary) == (End.INCOMPLETE, NEW)
+    assert "acknowledged no commit" in result.reason
+
+
+def test_a_service_that_does_not_become_whole_is_incomplete():
+    _world, result = run(World(settled_after_s=None))
+    assert (result.end, result.reason) == (End.INCOMPLETE, "not back: dj-db1")
+
+
+def test_a_crash_in_the_middle_releases():
+    class Broken(World):
+        def ask(self, old: str, candidate: str) -> str:
+            raise OSError("no such thing")
+
+    world = Broken()
+    with pytest.raises(OSError, match="no such thing"):
+        run(world)
+    assert world.released_at is not None
