@@ -3,10 +3,11 @@ SHELL := /bin/bash
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 BIN := .venv/bin
 SEED ?= 1
+RUNS ?= 10
 INCIDENTS ?= 200000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup drill test test-fast simulate lint format clean docs golden
+.PHONY: help setup drill test test-fast simulate matrix bench-failover lint format clean docs golden
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1\t/' | expand -t 20
@@ -26,6 +27,12 @@ test-fast:  ## the tests that need neither the lab nor root
 
 simulate:  ## nightly: the failover controller against INCIDENTS=200000 simulated incidents, from SEED
 	@$(BIN)/python -m tests.simulation.run --seed $(SEED) --incidents $(INCIDENTS)
+
+matrix: setup  ## the whole fault matrix as drills, one after the other (SEED=n)
+	@$(SUDO) $(BIN)/hanbat drill matrix --seeds $(SEED)-$(SEED)
+
+bench-failover: setup  ## Patroni with defaults, Patroni tuned, Hanbat: outages and commits (RUNS=10)
+	@$(SUDO) $(BIN)/hanbat bench failover --runs $(RUNS) --write
 
 lint:  ## ruff, pyright, the layers
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports && $(BIN)/pyright
