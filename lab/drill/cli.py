@@ -12,8 +12,11 @@ import click
 from rich.console import Console
 
 from hanbat.errors import NotRoot
+from lab.drill import catalogue_text
 from lab.drill import evidence as folders
-from lab.drill.scenario import SCENARIOS
+from lab.drill.catalogue import SCENARIOS, scenario_named
+from lab.drill.drill import Report
+from lab.drill.matrix_scenarios import MATRIX
 from lab.drill.verdict import EXIT_STATUS, Verdict
 
 CLONE = Path(__file__).resolve().parents[2]
@@ -36,15 +39,20 @@ def drill() -> None:
 
 @drill.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def list_command(as_json: bool) -> None:
-    """Scenarios that can be run."""
+@click.option("--markdown", is_flag=True, help="Print docs/drills.md.")
+def list_command(as_json: bool, markdown: bool) -> None:
+    """Scenarios that can be run, and what each must hold."""
+    if markdown:
+        click.echo(catalogue_text.markdown(SCENARIOS.values()), nl=False)
+        return
     if as_json:
         click.echo(
             json.dumps([scenario.as_dict() for scenario in SCENARIOS.values()], ensure_ascii=False, indent=2)
         )
         return
     for scenario in SCENARIOS.values():
-        click.echo(f"{scenario.name:14} {scenario.title_en} ({scenario.title_ko})")
+        click.echo(f"{scenario.name:25} {scenario.title_en} · {scenario.title_ko}")
+        click.echo(f"{'':25} {scenario.summary_en} · {scenario.summary_ko}")
 
 
 @drill.command("run")
@@ -63,7 +71,7 @@ def run_command(
     ctx: click.Context, scenario: str, seed: int | None, as_json: bool, keep: bool, root: Path
 ) -> None:
     """Run SCENARIO. Exit status: 0 passed, 1 failed, 5 inconclusive."""
-    from lab.drill.runner import run_drill, scenario_named
+    from lab.drill.runner import run_drill
     from lab.laboratory import Lab
 
     scenario_named(scenario)
@@ -72,16 +80,22 @@ def run_command(
     chosen = random.SystemRandom().randrange(1, 1_000_000) if seed is None else seed
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     console.print(f"scenario {scenario}, seed {chosen}")
+    lab = Lab.of_clone(CLONE, sites_of(ctx))
+    evidence, result = run_drill(lab, scenario, chosen, root, _shower(console), keep=keep)
+    _say(console, evidence, result)
+    if as_json:
+        click.echo(json.dumps(result, ensure_ascii=False, indent=2, default=str))
+    sys.exit(EXIT_STATUS[Verdict(result["verdict"])])
+
+
+def _shower(console: Console) -> Report:
+    """Shows each event of a drill as it happens."""
 
     def show(seconds: float, event: str, host: str, detail: str) -> None:
         style = STYLES.get(event, "")
         console.print(f"{seconds:7.1f} s  {event:20} {host:10} {detail}", style=style, markup=False)
 
-    evidence, result = run_drill(Lab.of_clone(CLONE, sites_of(ctx)), scenario, chosen, root, show, keep=keep)
-    _say(console, evidence, result)
-    if as_json:
-        click.echo(json.dumps(result, ensure_ascii=False, indent=2, default=str))
-    sys.exit(EXIT_STATUS[Verdict(result["verdict"])])
+    return show
 
 
 def sites_of(ctx: click.Context) -> Path | None:
@@ -103,10 +117,79 @@ def _say(console: Console, evidence: folders.Evidence, result: dict) -> None:
         "unknown",
         "duplicated",
         "heal_outage_seconds",
+        "longest_stall_seconds",
+        "takeovers",
     ):
+        if name not in result:
+            continue
         value = result.get(name)
         console.print(f"  {name}: {'unknown' if value is None else value}", markup=False)
     console.print(f"report: {evidence.folder / 'report.html'}", markup=False)
+
+
+@drill.command("matrix")
+@click.argument("names", nargs=-1)
+@click.option(
+    "--seeds", default="1", show_default=True, help="One seed, or a range A-B: each scenario with each."
+)
+@click.option(
+    "--repeat", type=click.IntRange(1), default=1, show_default=True, help="All of it so many times."
+)
+@click.option(
+    "--limit", "limit_s", type=float, default=21600.0, show_default=True, help="No drill begins later, s."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the summary on standard output as JSON.")
+@click.option("--keep", is_flag=True, help="Leave the lab up afterwards.")
+@evidence_option
+@click.pass_context
+def matrix_command(
+    ctx: click.Context,
+    names: tuple[str, ...],
+    seeds: str,
+    repeat: int,
+    limit_s: float,
+    as_json: bool,
+    keep: bool,
+    root: Path,
+) -> None:
+    """Run the scenarios NAMES in one lab, one after the other; without names, the whole fault matrix.
+
+    Exit status: 0 all passed, 1 one failed, 5 else.
+    """
+    from lab.drill import matrix_table
+    from lab.drill.matrix_run import Asked, run_matrix
+    from lab.laboratory import Lab
+
+    for name in names:
+        scenario_named(name)
+    asked = Asked(names or tuple(MATRIX), seeds_of(seeds), repeat, limit_s)
+    if os.geteuid() != 0:
+        raise NotRoot("a drill makes machines and networks")
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    file, summary = run_matrix(
+        Lab.of_clone(CLONE, sites_of(ctx)),
+        asked,
+        root,
+        _shower(console),
+        lambda text: console.print(text, markup=False),
+        keep=keep,
+    )
+    table = matrix_table.text([matrix_table.row_of(run) for run in summary["runs"]])
+    click.echo(json.dumps(summary, ensure_ascii=False, indent=2) if as_json else table)
+    console.print(f"verdict: {summary['verdict']}; summary: {file}", markup=False)
+    sys.exit(EXIT_STATUS[Verdict(summary["verdict"])])
+
+
+def seeds_of(text: str) -> tuple[int, ...]:
+    """`7` or `1-20`. Raises click.BadParameter."""
+    first, dash, last = text.partition("-")
+    try:
+        low, high = int(first), int(last if dash else first)
+    except ValueError:
+        raise click.BadParameter(f"{text} is neither a seed nor a range A-B") from None
+    if low > high:
+        raise click.BadParameter(f"{text}: the first seed is greater than the last")
+    return tuple(range(low, high + 1))
 
 
 @drill.command("report")

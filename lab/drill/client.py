@@ -112,6 +112,7 @@ class Client:
 
         Raises GaveUp when it is refused for good or the load stops.
         """
+        edges = list(edges)
         while True:
             for edge in self._in_order(edges):
                 outcome, result = await self.attempt(call, edge)
@@ -123,6 +124,8 @@ class Client:
                     raise GaveUp(f"{call.kind} {call.key}: the load stops")
                 if result.stage is not Stage.CONNECT:
                     break  # somebody answered there: ask again after a pause, as it says
+            if error_code(result.response) not in PASSING_REFUSALS:
+                edges.append(edges.pop(0))  # what one edge cannot do now another may
             await asyncio.sleep(result.retry_after_s or RETRY_AFTER_S)
 
     def _in_order(self, edges: list[str]) -> list[str]:

@@ -10,8 +10,10 @@ from typing import Any
 from hanbat.topology import Site, SiteRole
 from lab.drill.audit import Audit
 from lab.drill.clock import Clock
+from lab.drill.errors import ServiceFailed
 from lab.drill.evidence import Evidence
-from lab.drill.operations import Operation
+from lab.drill.journal import attempts
+from lab.drill.operations import Attempt, Operation
 from lab.drill.plan import LoadPlan
 from lab.drill.scenario import Scenario
 
@@ -48,6 +50,10 @@ class Drill:
     wan: str = "unknown"  # how the lab makes its WAN: netem or wirefilter
     operations: tuple[Operation, ...] = ()
     audit: Audit | None = None
+    cast: dict[str, tuple[str, ...]] = field(default_factory=dict)  # who plays which role, from steady on
+    served_under: str | None = None  # the primary just before the heal
+    has_switchover: bool | None = None  # whether the product has `hanbat switchover`; None: not asked yet
+    failures: list[str] = field(default_factory=list)  # what the service owed and did not do
 
     @property
     def run(self) -> str:
@@ -66,12 +72,25 @@ class Drill:
         """The load's plan with the operator's key. Raises LabNotUp before the lab is up."""
         return replace(self.plan, operator_key=self.lab.secrets.app_operator_key)
 
+    def attempts(self) -> tuple[Attempt, ...]:
+        """All attempts of all clients, those inside a site among them."""
+        return (*attempts(self.evidence.operations), *attempts(self.evidence.inside))
+
     def note(self, event: str, host: str = "", detail: str = "") -> float:
         """Adds an event to the timeline and shows it; answers its time."""
         at = self.clock.now()
         self.events.append(Event(at, event, host, detail))
         self.report(at - self.clock.wall, event, host, detail)
         return at
+
+    @contextmanager
+    def owed(self) -> Iterator[None]:
+        """What the service owes: its absence is written down, and the drill goes on to its end."""
+        try:
+            yield
+        except ServiceFailed as error:
+            self.failures.append(str(error))
+            self.note("service_failed", "", str(error))
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:

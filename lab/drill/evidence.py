@@ -34,6 +34,11 @@ class Evidence:
         return self.folder / "operations.jsonl"
 
     @property
+    def inside(self) -> Path:
+        """The journal of clients that stand inside a site; absent when the scenario has none."""
+        return self.folder / "inside.jsonl"
+
+    @property
     def probes(self) -> Path:
         return self.folder / "probes.jsonl"
 

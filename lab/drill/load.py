@@ -68,7 +68,9 @@ class Load:
             for host, url in plan.lsn_ring.items()
         ]
         jobs += [
-            self.probes.leader(host, url, plan.leader_key, plan.probe_interval_s, self.ending)
+            self.probes.leader(
+                host, url, (plan.leader_key, plan.operation_key), plan.probe_interval_s, self.ending
+            )
             for host, url in plan.etcd.items()
         ]
         self.background += [_watched_task("probe", job) for job in jobs]
@@ -84,14 +86,20 @@ class Load:
                 }
                 for name, p in self.client.progress.items()
             }
-            emit("status", at=self.clock.now(), streams=streams, seen=self.probes.latest)
+            emit(
+                "status",
+                at=self.clock.now(),
+                streams=streams,
+                seen=self.probes.latest,
+                lives_done=self.lives_done,
+            )
             await asyncio.sleep(self.plan.status_interval_s)
 
     async def prepare(self) -> dict[str, Any]:
         """Registers the parties and puts up the bidders' tenders."""
         plan = self.plan
         self.parties = await register(
-            self.client, plan.run, plan.operator_key, list(plan.edges), self.official.bidders, self.stopping
+            self.client, plan.run, plan.operator_key, list(plan.edges), plan.companies, self.stopping
         )
         for number in range(plan.bidder_tenders):
             body = tender_body(
@@ -106,7 +114,7 @@ class Load:
         return await self.client.insist(call, list(self.plan.edges), self.stopping)
 
     async def start(self) -> dict[str, Any]:
-        """Puts up the official tender, lets its first bidders bid, and starts all streams."""
+        """Starts all streams; puts up the official tender, if asked for, and lets its first bidders bid."""
         plan, run = self.plan, self.plan.run
         for edge in plan.edges:
             self._stream(canary(self.client, self.parties, run, edge, plan.canary_rate_per_s, self.stopping))
@@ -124,7 +132,10 @@ class Load:
         )
         for number in range(plan.lives):
             self._stream(self._life(number))
-        official = self.official
+        return await self._official_tender() if plan.official else {}
+
+    async def _official_tender(self) -> dict[str, Any]:
+        plan, official = self.plan, self.official
         body = tender_body(
             official.number,
             "조달청 공식 표본 (rehearsal)",

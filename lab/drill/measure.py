@@ -9,6 +9,7 @@ from typing import Any
 from lab.drill.operations import Attempt, Outcome
 from lab.drill.rto import Gap, Phases, RoleSample, disturbance, outage, phases, slowest, takeover_from
 
+DCS = "dcs"  # the role of a sample that tells the lock holder, not what a host is
 CLIENT_STREAMS = (
     "canary",
     "bidders",
@@ -54,7 +55,7 @@ def role_samples(probes: Iterable[Mapping[str, Any]]) -> tuple[RoleSample, ...]:
                 RoleSample(record["seen_at"], record["host"], record["role"], None, record.get("timeline"))
             )
         elif record["probe"] == "leader":
-            samples.append(RoleSample(record["seen_at"], record["host"], "dcs", record["holder"]))
+            samples.append(RoleSample(record["seen_at"], record["host"], DCS, record["holder"]))
     return tuple(samples)
 
 

@@ -20,8 +20,9 @@ class LoadPlan:
     edges: Mapping[str, str]  # site -> URL of its edge
     patroni: Mapping[str, str]  # db host -> URL of Patroni's REST API
     lsn_ring: Mapping[str, str]  # db host -> URL of the LSN ring
-    etcd: Mapping[str, str]  # witness and other etcd hosts -> client URL
+    etcd: Mapping[str, str]  # etcd host -> client URL, the witness first
     leader_key: str  # Patroni's leader key in etcd
+    operation_key: str  # the controllers' last operation, with its epoch
     operations_path: str
     probes_path: str
     canary_rate_per_s: float = 20.0
@@ -30,6 +31,8 @@ class LoadPlan:
     bidders_at_once: int = 8
     lives: int = 3
     life_pause_s: float = 1.0
+    companies: int = 60
+    official: bool = True  # whether the official tender is part of this drill
     official_first: int = 40
     official_bidding_s: int = 46
     request_timeout_s: float = 2.0

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 from typing import Any
 
 from lab.drill.clock import Clock
@@ -39,18 +40,24 @@ class Probes:
             )
             await asyncio.sleep(interval_s)
 
-    async def leader(self, host: str, url: str, key: str, interval_s: float, stopping: asyncio.Event) -> None:
-        """Reads Patroni's leader key through etcd's JSON gateway: a linearizable read, the DCS's own word."""
-        body = {"key": base64.b64encode(key.encode()).decode()}
+    async def leader(
+        self, host: str, url: str, keys: tuple[str, str], interval_s: float, stopping: asyncio.Event
+    ) -> None:
+        """Reads Patroni's leader key and the controllers' operation at one revision, through etcd's gateway.
+
+        A linearizable read: the DCS's own word, or none.
+        """
+        ranges = [{"requestRange": {"key": base64.b64encode(key.encode()).decode()}} for key in keys]
+        body = {"success": ranges}
         while not stopping.is_set():
             result = await exchange(
                 "POST",
-                f"{url}/v3/kv/range",
+                f"{url}/v3/kv/txn",
                 body=body,
                 connect_timeout_s=PROBE_TIMEOUT_S,
                 timeout_s=PROBE_TIMEOUT_S,
             )
-            self._keep("leader", host, {"holder": leader_holder(result)})
+            self._keep("leader", host, dcs_view(result))
             await asyncio.sleep(interval_s)
 
     async def ring(self, host: str, url: str, interval_s: float, stopping: asyncio.Event) -> None:
@@ -98,9 +105,32 @@ def patroni_view(result: Exchanged) -> dict[str, Any]:
     }
 
 
-def leader_holder(result: Exchanged) -> str | None:
-    """Who holds the leader key: a name, "" when it is free, None when the DCS did not answer."""
-    if result.status != 200 or not isinstance(result.response, dict) or "header" not in result.response:
-        return None
-    rows = result.response.get("kvs") or []
-    return base64.b64decode(rows[0]["value"]).decode() if rows else ""
+def dcs_view(result: Exchanged) -> dict[str, Any]:
+    """The holder of the leader key, and the controllers' operation.
+
+    `holder`: a name, "" when the lock is free, None when the DCS did not answer. `epoch` is 0 when there was
+    no operation yet; `operation_revision` tells one operation's write from the next.
+    """
+    answer = result.response
+    if result.status != 200 or not isinstance(answer, dict) or "header" not in answer:
+        return {"holder": None}
+    leader, operation = (_first(part) for part in answer.get("responses") or ({}, {}))
+    seen: dict[str, Any] = {"holder": _text(leader) if leader else ""}
+    if operation is None:
+        return {**seen, "epoch": 0, "operation_revision": 0}
+    read = json.loads(_text(operation))
+    return {
+        **seen,
+        "epoch": int(read.get("epoch", 0)),
+        "phase": read.get("phase"),
+        "operation_revision": int(operation.get("mod_revision", 0)),
+    }
+
+
+def _first(part: dict[str, Any]) -> dict[str, Any] | None:
+    rows = (part.get("response_range") or {}).get("kvs") or []
+    return rows[0] if rows else None
+
+
+def _text(row: dict[str, Any]) -> str:
+    return base64.b64decode(row["value"]).decode()

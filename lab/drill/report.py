@@ -15,7 +15,7 @@ from lab.drill import charts, series, words
 from lab.drill.charts import Axis, Mark
 from lab.drill.evidence import Evidence
 from lab.drill.journal import attempts, records
-from lab.drill.measure import role_samples
+from lab.drill.measure import DCS, role_samples
 from lab.drill.operations import Attempt
 from lab.drill.rto import reigns
 
@@ -70,7 +70,7 @@ def axis_of(data: ReportData) -> Axis | None:
     ended = [attempt.ended_at or attempt.sent_at for attempt in data.attempts]
     load = data.moments.get("load", min(ended))
     marks = tuple(
-        Mark(data.moments[name] - zero, *words.MOMENTS[name], kind)
+        Mark(data.moments[name] - zero, *words.moments(data.result)[name], kind)
         for name, kind in MARKED.items()
         if name in data.moments
     )
@@ -80,7 +80,7 @@ def axis_of(data: ReportData) -> Axis | None:
 
 def _outage(data: ReportData) -> tuple[float, float] | None:
     """The slowest stream's outage, from its last acknowledgement before to its first after."""
-    span = data.result.get("outage_span")
+    span = data.result.get("outage_span") or data.result.get("stall_span")
     if not span or data.zero is None:
         return None
     return span[0] - data.zero, span[1] - data.zero
@@ -103,7 +103,7 @@ def drawings(data: ReportData) -> dict[str, Any]:
         return {}
     hosts = database_hosts(data.result)
     names = [host for host, _ in hosts]
-    samples = [sample for sample in role_samples(data.probes) if sample.host in names]
+    samples = [each for each in role_samples(data.probes) if each.host in names and each.role != DCS]
     shifted = [type(s)(s.at - data.zero, s.host, s.role, s.lock_holder, s.timeline) for s in samples]
     rates = series.write_rate(data.attempts, data.zero, int(axis.first), int(axis.last))
     behind = series.lags(data.probes, data.zero)

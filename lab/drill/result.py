@@ -33,6 +33,9 @@ def first_result(scenario: Scenario, run_id: str, seed: int, started: str) -> di
         "heal_outage_seconds": None,
         "timeline": [],
         "opening": None,
+        "matrix": scenario.official_bidding_s == 0,
+        "title": {"ko": scenario.title_ko, "en": scenario.title_en},
+        "holds": {"ko": scenario.summary_ko, "en": scenario.summary_en},
     }
 
 

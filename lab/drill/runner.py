@@ -18,21 +18,36 @@ from typing import Any
 from hanbat.errors import HanbatError
 from hanbat.topology import HostRole, SiteRole
 from lab import record
-from lab.drill import computer, report, site_loss
+from lab.drill import computer, matrix_play, matrix_result, report, site_loss
+from lab.drill.catalogue import scenario_named
 from lab.drill.clock import Clock
 from lab.drill.drill import Drill, Report
 from lab.drill.driver import LoadProcess
-from lab.drill.errors import Interrupted, ServiceFailed, UnknownScenario
+from lab.drill.errors import Interrupted, ServiceFailed
 from lab.drill.evidence import Evidence
 from lab.drill.guard import Guard
-from lab.drill.journal import attempts, records
+from lab.drill.journal import records
+from lab.drill.matrix import MatrixScenario
+from lab.drill.matrix_scenarios import MATRIX
 from lab.drill.measure import measure
 from lab.drill.plan import LoadPlan
 from lab.drill.result import first_result, known_of, result
-from lab.drill.scenario import SCENARIOS, Scenario
+from lab.drill.scenario import Scenario
 from lab.laboratory import Lab
 
-PLAYS: dict[str, Callable[[Drill, LoadProcess], None]] = {"site-loss": site_loss.play}
+PLAYS: dict[str, Callable[[Drill, LoadProcess], None]] = {
+    "site-loss": site_loss.play,
+    **dict.fromkeys(MATRIX, matrix_play.play),
+}
+# Few parties and quick lives: a drill of the matrix is short, and has no official tender.
+MATRIX_LOAD: dict[str, Any] = {
+    "official": False,
+    "companies": 24,
+    "bidder_tenders": 24,
+    "lives": 2,
+    "life_pause_s": 0.3,
+}
+INTERRUPTED = "interrupted"
 LOG_LINES = 4000
 LOG_LIMIT_S = 15.0
 PORTS = {"patroni": 8008, "lsn_ring": 8010, "etcd": 2379}
@@ -44,13 +59,6 @@ class Ending:
 
     service_failure: str | None = None
     broken_off: str | None = None
-
-
-def scenario_named(name: str) -> Scenario:
-    """Raises UnknownScenario."""
-    if name not in SCENARIOS:
-        raise UnknownScenario(f"no scenario is called {name}", hint=f"scenarios: {', '.join(SCENARIOS)}")
-    return SCENARIOS[name]
 
 
 def run_drill(
@@ -92,7 +100,7 @@ def run_drill(
         except ServiceFailed as error:
             ending.service_failure = str(error)
         except (Interrupted, KeyboardInterrupt) as error:
-            ending.broken_off = f"interrupted: {error}" if str(error) else "interrupted"
+            ending.broken_off = f"{INTERRUPTED}: {error}" if str(error) else INTERRUPTED
         except HanbatError as error:
             ending.broken_off = f"[{error.code:03d}] {error}"
         except Exception as error:  # whatever it is, the machine is cleaned and the evidence says so
@@ -131,12 +139,14 @@ def _plan(lab: Lab, scenario: Scenario, run_id: str, seed: int, clock: Clock, ev
         edges={site.name: f"http://{site.edge}" for site in topology.sites if site.edge},
         patroni={host.name: f"http://{host.address}:{PORTS['patroni']}" for host in databases},
         lsn_ring={host.name: f"http://{host.address}:{PORTS['lsn_ring']}" for host in databases},
-        etcd={host.name: f"http://{host.address}:{PORTS['etcd']}" for host in voters[:1]},
+        etcd={host.name: f"http://{host.address}:{PORTS['etcd']}" for host in voters},
         leader_key=f"/service/{topology.cluster}/leader",
+        operation_key=f"/hanbat/{topology.cluster}/operation",
         operations_path=str(evidence.operations),
         probes_path=str(evidence.probes),
         official_bidding_s=scenario.official_bidding_s,
         max_s=scenario.bounds.load_s,
+        **(MATRIX_LOAD if isinstance(scenario, MatrixScenario) else {}),
     )
 
 
@@ -182,6 +192,9 @@ def _keep_logs(drill: Drill) -> None:
 def _conclude(drill: Drill, ending: Ending, started: str) -> dict[str, Any]:
     """Measures, judges, and writes result.json, audit.json and the report."""
     evidence, topology = drill.evidence, drill.lab.topology
+    if isinstance(drill.scenario, MatrixScenario):
+        final = matrix_result.result_of(drill, ending.broken_off, started) | surroundings(drill)
+        return _write(drill, final)
     candidates = frozenset(
         h.name
         for site in topology.sites
@@ -189,7 +202,7 @@ def _conclude(drill: Drill, ending: Ending, started: str) -> dict[str, Any]:
         for h in site.hosts_with(HostRole.DB)
     )
     measured = measure(
-        attempts(evidence.operations),
+        drill.attempts(),
         list(records(evidence.probes)),
         drill.moments,
         candidates,
@@ -197,7 +210,11 @@ def _conclude(drill: Drill, ending: Ending, started: str) -> dict[str, Any]:
         drill.scenario.bounds.normal_gap_s,
     )
     known = known_of(drill, measured, ending.service_failure, ending.broken_off)
-    final = result(drill, measured, known, started) | surroundings(drill)
+    return _write(drill, result(drill, measured, known, started) | surroundings(drill))
+
+
+def _write(drill: Drill, final: dict[str, Any]) -> dict[str, Any]:
+    evidence = drill.evidence
     evidence.write_json("audit.json", drill.audit.as_dict() if drill.audit else None)
     evidence.write_json("result.json", final)
     evidence.write_text("report.html", report.render(report.read(evidence)))

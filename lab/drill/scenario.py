@@ -53,4 +53,3 @@ SITE_LOSS = Scenario(
     bounds=Bounds(),
     official_bidding_s=40,
 )
-SCENARIOS: dict[str, Scenario] = {scenario.name: scenario for scenario in (SITE_LOSS,)}

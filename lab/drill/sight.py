@@ -34,6 +34,23 @@ def primary_of(seen: Watched) -> str | None:
     return primaries[0] if len(primaries) == 1 else None
 
 
+def lock_holder(seen: Watched) -> str | None:
+    """Who holds the lock, by the newest fresh word of the DCS; "" when it is free, None without a word."""
+    told = [view for view in _fresh(seen, "leader").values() if view["holder"] is not None]
+    return max(told, key=lambda view: view["at"])["holder"] if told else None
+
+
+def serving(seen: Watched) -> str | None:
+    """The primary that counts: it says so, and the DCS does not name another.
+
+    An old primary that is cut off may say so too, for a while; when the DCS says nothing, only one may.
+    """
+    holder = lock_holder(seen)
+    if holder is None:
+        return primary_of(seen)
+    return holder if _fresh(seen, "patroni").get(holder, {}).get("role") == "primary" else None
+
+
 def standbys_of(seen: Watched, primary: str) -> tuple[frozenset[str], frozenset[str]]:
     """(streaming, sync) standbys as the primary sees them."""
     view = _fresh(seen, "patroni").get(primary, {})

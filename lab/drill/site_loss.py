@@ -4,23 +4,15 @@ from __future__ import annotations
 
 import time
 
-from hanbat.topology import HostRole, ProtectionMode
+from hanbat.topology import HostRole
 from lab.drill import sight
-from lab.drill.audit import audit
-from lab.drill.case import CanaryPlan, Case, Expectations
 from lab.drill.drill import Drill
 from lab.drill.driver import LoadProcess
-from lab.drill.errors import FaultWithoutEffect, NotSteady, ServiceFailed, WaitedTooLong
-from lab.drill.journal import attempts
-from lab.drill.official import RATE_PERCENT, load_official
-from lab.drill.operations import operations
-from lab.drill.snapshot import snapshots
+from lab.drill.errors import FaultWithoutEffect, ServiceFailed
+from lab.drill.handover import hand_over
+from lab.drill.stages import canaries, db_hosts, homes, judge, require_whole, required, wanted
 from lab.drill.streams import canary_stream
 from lab.faults import make_fault
-from replication import sync_set
-
-PATRONICTL = "/opt/hanbat/bin/patronictl"
-PATRONI_CONFIG = "/etc/hanbat/patronictl.yml"  # of root
 
 
 def play(drill: Drill, load: LoadProcess) -> None:
@@ -52,24 +44,6 @@ def play(drill: Drill, load: LoadProcess) -> None:
         judge(drill, load)
 
 
-def db_hosts(drill: Drill) -> frozenset[str]:
-    return frozenset(host.name for host in drill.lab.topology.hosts_with(HostRole.DB))
-
-
-def homes(drill: Drill) -> frozenset[str]:
-    return frozenset(host.name for host in drill.home.hosts_with(HostRole.DB))
-
-
-def wanted(drill: Drill) -> sight.Wanted:
-    hosts, topology = db_hosts(drill), drill.lab.topology
-    waits_for_nobody = topology.replication.mode is ProtectionMode.MAX_PERFORMANCE
-    return sight.Wanted(hosts, 0 if waits_for_nobody else min(sync_set.node_count(topology), len(hosts) - 1))
-
-
-def canaries(drill: Drill) -> frozenset[str]:
-    return frozenset(canary_stream(drill.run, edge) for edge in drill.plan.edges)
-
-
 def served(drill: Drill) -> frozenset[str]:
     """Client streams that have a way in while the home site is lost: the other edges', and the bidders'."""
     left = frozenset(canary_stream(drill.run, edge) for edge in drill.plan.edges if edge != drill.home.name)
@@ -80,7 +54,7 @@ def steady(drill: Drill, load: LoadProcess) -> None:
     """The cluster is whole at home and every stream is acknowledged, before anything is broken."""
     bounds = drill.scenario.bounds
     load.wait(lambda seen: seen.ready, what="the load is ready", limit_s=bounds.steady_s)
-    _require_whole(drill, load)
+    require_whole(drill, load)
     load.do("prepare", limit_s=bounds.prepare_s)
     drill.moments["load"] = drill.note(
         "load_running", "", "canaries, bidders, lives of tenders, official tender"
@@ -97,20 +71,8 @@ def steady(drill: Drill, load: LoadProcess) -> None:
         what="all streams are acknowledged",
         limit_s=bounds.steady_s,
     )
-    _require_whole(drill, load)
+    require_whole(drill, load)
     drill.note("steady", sight.primary_of(load.watched) or "", "every standby streams, the sync set is whole")
-
-
-def _require_whole(drill: Drill, load: LoadProcess) -> None:
-    want, at_home = wanted(drill), homes(drill)
-    try:
-        load.wait(
-            lambda seen: sight.whole(seen, want, at_home),
-            what="the cluster is whole at home",
-            limit_s=drill.scenario.bounds.steady_s,
-        )
-    except WaitedTooLong as error:
-        raise NotSteady(str(error)) from error
 
 
 def cut(drill: Drill, load: LoadProcess, fault) -> None:
@@ -132,13 +94,13 @@ def cut(drill: Drill, load: LoadProcess, fault) -> None:
 def takeover(drill: Drill, load: LoadProcess) -> None:
     """Waits for a primary elsewhere, and for every stream to be acknowledged again."""
     since, gone, limit = drill.moments["fault"], homes(drill), drill.scenario.bounds.takeover_s
-    promoted = _required(
+    promoted = required(
         load, lambda seen: (sight.primary_of(seen) or "") in db_hosts(drill) - gone, "a new primary", limit
     )
     drill.note("promoted", sight.primary_of(load.watched) or "", "it says that it is the primary")
     # The edge that stood in the lost site is gone with it; its clients come in at the other ones.
     streams = served(drill)
-    _required(
+    required(
         load,
         lambda seen: sight.acknowledging(seen, streams, promoted - 1.0),
         "acknowledged writes at every edge that is left",
@@ -147,14 +109,6 @@ def takeover(drill: Drill, load: LoadProcess) -> None:
     drill.moments["resumed"] = drill.note(
         "service_back", drill.backup.name, f"{drill.clock.now() - since:.1f} s after the cut"
     )
-
-
-def _required(load: LoadProcess, ok, what: str, limit_s: float) -> float:
-    """A wait for something that the service owes: its absence is a failure, not a doubt."""
-    try:
-        return load.wait(ok, what=what, limit_s=limit_s)
-    except WaitedTooLong as error:
-        raise ServiceFailed(str(error)) from error
 
 
 def open_official(drill: Drill, load: LoadProcess) -> None:
@@ -183,7 +137,7 @@ def heal(drill: Drill, fault) -> None:
 def rejoin(drill: Drill, load: LoadProcess) -> None:
     """The machines that lost power come back by themselves as healthy standbys."""
     want, away = wanted(drill), db_hosts(drill) - homes(drill)
-    _required(
+    required(
         load,
         lambda seen: sight.whole(seen, want, away),
         "every host streams again",
@@ -205,9 +159,9 @@ def go_home(drill: Drill, load: LoadProcess) -> None:
         raise ServiceFailed(f"no host of {drill.home.name} is in the sync set {sorted(sync)}")
     candidate = candidates[0] if candidates else min(homes(drill))
     drill.moments["switchover"] = drill.note("switchover", candidate, f"planned, from {leader}")
-    hand_over(drill, leader, candidate)
+    hand_over(drill, candidate)
     want, streams, since = wanted(drill), canaries(drill), drill.clock.now()
-    _required(
+    required(
         load,
         lambda seen: (
             sight.whole(seen, want, frozenset({candidate})) and sight.acknowledging(seen, streams, since)
@@ -216,70 +170,3 @@ def go_home(drill: Drill, load: LoadProcess) -> None:
         drill.scenario.bounds.switchover_s,
     )
     drill.moments["home"] = drill.note("home", candidate, "the primary is at home, every standby streams")
-
-
-def hand_over(drill: Drill, leader: str, candidate: str) -> None:
-    """Patroni's own switchover. A refusal changes nothing, so it is asked again for a while."""
-    argv = [
-        PATRONICTL,
-        "-c",
-        PATRONI_CONFIG,
-        "switchover",
-        "--leader",
-        leader,
-        "--candidate",
-        candidate,
-        "--force",
-    ]
-    end = drill.clock.now() + drill.scenario.bounds.switchover_s
-    while True:
-        done = drill.lab.run(leader, argv, timeout_s=drill.scenario.bounds.switchover_s)
-        said = (done.stdout + done.stderr).strip()
-        if done.returncode == 0 and "Successfully switched over" in said:
-            return
-        words = " ".join(line for line in said.splitlines() if not line.startswith(("+", "|")))[-300:]
-        if drill.clock.now() > end:
-            raise ServiceFailed(f"patronictl switchover to {candidate}: {words}")
-        drill.note("switchover_refused", candidate, words)
-        time.sleep(1.0)
-
-
-def judge(drill: Drill, load: LoadProcess) -> None:
-    """Reads every database host and audits every operation."""
-    primary = sight.primary_of(load.watched)
-    if primary is None:
-        raise NotSteady("no primary, or two, when the audit wanted to begin")
-    hosts = tuple(sorted(db_hosts(drill)))
-    drill.operations = operations(attempts(drill.evidence.operations))
-    case = Case(
-        operations=drill.operations,
-        snapshots=snapshots(drill.lab, primary, hosts, drill.run),
-        expect=expectations(drill, primary, hosts),
-    )
-    drill.audit = audit(case)
-    drill.note(
-        "audited",
-        "",
-        f"{drill.audit.acknowledged} acknowledged, {drill.audit.lost} lost, "
-        f"{drill.audit.duplicated} duplicated",
-    )
-
-
-def expectations(drill: Drill, primary: str, hosts: tuple[str, ...]) -> Expectations:
-    """What the audit holds the run against."""
-    plans = tuple(
-        CanaryPlan(
-            stream, drill.plan.canary_rate_per_s, drill.moments["load"] + 1.0, drill.moments["stopped"]
-        )
-        for stream in sorted(canaries(drill))
-    )
-    return Expectations(
-        run=drill.run,
-        hosts=hosts,
-        primary=primary,
-        official=load_official(),
-        official_tender=drill.official_tender,
-        rate_percent=RATE_PERCENT,
-        canaries=plans,
-        outage_limit_s=drill.scenario.bounds.outage_s,
-    )

@@ -45,6 +45,28 @@ EVENTS: dict[str, Pair] = {
     "quiet": ("부하 종료", "load stopped"),
     "audited": ("전수 감사", "audit of every write"),
     "ended": ("훈련 종료", "drill ended"),
+    "block_period": ("연속 절체 방지 시간 대기", "waiting for the block period"),
+    "service_goes_on": ("서비스 계속", "the service goes on"),
+    "held": ("장애 아래에서 유지", "held under the fault"),
+    "still_waiting": ("복구 대기", "waiting for the heal"),
+    "heal_failed": ("복구 실패", "a fault could not be healed"),
+    "service_failed": ("지키지 못함", "the service did not do what it owes"),
+    "switchover_ended": ("계획 절체 끝", "planned switchover ended"),
+    "inside": ("센터 안 고객 시작", "clients inside the site"),
+}
+# Words of the fault matrix, where the fault is any and the primary may go anywhere.
+MATRIX_MOMENTS: dict[str, Pair] = MOMENTS | {
+    "fault": ("장애", "fault"),
+    "heal": ("복구", "healed"),
+    "rejoined": ("온전해짐", "whole again"),
+}
+MATRIX_EVENTS: dict[str, Pair] = EVENTS | {
+    "fault_active": ("장애 주입", "fault injected"),
+    "fault_proved": ("장애 확인", "fault proved"),
+    "promoted": ("승격", "promoted"),
+    "service_back": ("서비스 재개", "service back"),
+    "healed": ("복구", "healed"),
+    "rejoined": ("복제 복귀", "rejoined"),
 }
 CHECKS: dict[str, Pair] = {
     "every_host_read": ("모든 데이터베이스를 읽었는가", "every database host was read"),
@@ -76,6 +98,22 @@ NEVER: dict[str, Pair] = {
         "대금, 특히 하도급 대금이 늦어지는 일",
         "A payment delayed, a subcontractor's above all",
     ),
+}
+EXPECTATIONS: dict[str, Pair] = {
+    "primary_where_expected": ("주 서버가 있어야 할 곳", "where the primary may be"),
+    "nothing_moves_alone": ("복구 전에는 스스로 움직이지 않음", "nothing moves by itself before the heal"),
+    "takeovers_as_expected": ("승격 횟수", "promotions"),
+    "no_false_alarm": ("헛된 절체 없음", "no false alarm of the controllers"),
+    "epochs_only_rise": ("차수는 오르기만 함", "epochs only rise"),
+    "one_acknowledging": ("확인해 주는 주 서버는 하나", "never two acknowledging primaries"),
+    "cancelled_commits": ("취소된 COMMIT을 보았는가", "cancelled COMMITs were seen"),
+    "outage_within_limit": ("고객이 기다린 시간", "how long clients waited"),
+    "returns_after_heal": ("복구 뒤 돌아온 시간", "back after the heal"),
+    "heal_without_outage": ("복구 때 멈춘 시간", "outage at the heal"),
+    "heal_without_failure": ("복구 때 실패한 요청", "requests that failed at the heal"),
+    "no_request_fails": ("실패한 요청", "failed requests"),
+    "no_request_is_slow": ("가장 느린 요청", "the slowest request"),
+    "whole_again": ("모두 다시 온전함", "whole again"),
 }
 KINDS: dict[str, Pair] = {
     "award": ("낙찰", "award"),
@@ -124,6 +162,16 @@ def pair(table: Mapping[str, Pair], name: str) -> Pair:
     return table.get(name, (name, ""))
 
 
+def moments(result: Mapping[str, Any]) -> dict[str, Pair]:
+    """The words of the moments of this kind of drill."""
+    return MATRIX_MOMENTS if result.get("matrix") else MOMENTS
+
+
+def events(result: Mapping[str, Any]) -> dict[str, Pair]:
+    """The words of the events of this kind of drill."""
+    return MATRIX_EVENTS if result.get("matrix") else EVENTS
+
+
 def seconds(value: float | None, digits: int = 1) -> str:
     """A figure, or a dash when it is not known."""
     return "–" if value is None else f"{value:.{digits}f}"
@@ -146,6 +194,8 @@ def _title(result: Mapping[str, Any], role: str) -> Pair:
 
 def headline(result: Mapping[str, Any]) -> Pair:
     """The whole drill in one sentence, as far as it is known."""
+    if result.get("matrix"):
+        return matrix_headline(result)
     home, backup = _title(result, "primary"), _title(result, "backup")
     rto, done, lost = result.get("rto_seconds"), result.get("acknowledged"), result.get("lost")
     if rto is None:
@@ -160,6 +210,21 @@ def headline(result: Mapping[str, Any]) -> Pair:
     return (
         f"{ko}, 확인된 거래 {done:,}건 중 손실 {lost:,}건",
         f"{en}; {lost:,} of {done:,} acknowledged operations lost",
+    )
+
+
+def matrix_headline(result: Mapping[str, Any]) -> Pair:
+    """What was broken, how long clients waited, and what was lost."""
+    title, stall, lost = result["title"], result.get("longest_stall_seconds"), result.get("lost")
+    waited = result.get("rto_seconds") if result.get("rto_seconds") is not None else stall
+    ko = "중단 시간은 재지 못함" if waited is None else f"고객이 기다린 시간 최대 {waited:.1f}초"
+    en = "the outage was not measured" if waited is None else f"clients waited at most {waited:.1f} s"
+    if lost is None:
+        return f"{title['ko']}: {ko}, 손실 여부는 확인하지 못함", f"{title['en']}: {en}; losses are not known"
+    done = result.get("acknowledged") or 0
+    return (
+        f"{title['ko']}: {ko}, 확인된 거래 {done:,}건 중 손실 {lost:,}건",
+        f"{title['en']}: {en}; {lost:,} of {done:,} acknowledged operations lost",
     )
 
 

@@ -250,6 +250,7 @@ def sample_probes() -> list[dict[str, Any]]:
             made.append({"probe": "patroni", "host": host, "seen_at": at, "role": role, "timeline": 1})
         holder = "dj-db1" if past < 21.1 or past > 54 else "gg-db1" if past > 21.5 else ""
         made.append({"probe": "leader", "host": "sj-wt1", "seen_at": at, "holder": holder})
+        made.append({"probe": "leader", "host": "gg-db1", "seen_at": at, "holder": holder})
         if round(at * 5) % 5 == 0:
             made += [_ring(host, at, past) for host in HOSTS]
         at += 0.2

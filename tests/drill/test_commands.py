@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
-from lab.drill.cli import drill
+from lab.drill.cli import drill, seeds_of
 from lab.drill.errors import NoEvidence, UnknownScenario
 from lab.drill.evidence import Evidence, find
+from lab.drill.matrix_scenarios import MATRIX
 from lab.drill.snapshot import TABLES, query
 
 from .sample_evidence import write_sample
@@ -17,7 +20,29 @@ from .sample_evidence import write_sample
 
 def test_list():
     shown = CliRunner().invoke(drill, ["list", "--json"], catch_exceptions=False)
-    assert [scenario["name"] for scenario in json.loads(shown.output)] == ["site-loss"]
+    assert [scenario["name"] for scenario in json.loads(shown.output)] == ["site-loss", *MATRIX]
+
+
+def test_the_document_of_drills_is_what_the_code_says():
+    shown = CliRunner().invoke(drill, ["list", "--markdown"], catch_exceptions=False)
+    kept = (Path(__file__).parents[2] / "docs" / "drills.md").read_text(encoding="utf-8")
+    assert shown.output == kept, "hanbat drill list --markdown > docs/drills.md"
+
+
+@pytest.mark.parametrize(("text", "wanted"), [("7", (7,)), ("1-3", (1, 2, 3))])
+def test_seeds(text: str, wanted: tuple[int, ...]):
+    assert seeds_of(text) == wanted
+
+
+@pytest.mark.parametrize("text", ["x", "3-1", "1-", "1-2-3", ""])
+def test_seeds_that_are_none_are_refused(text: str):
+    with pytest.raises(click.BadParameter):
+        seeds_of(text)
+
+
+def test_the_matrix_refuses_an_unknown_scenario_before_anything_is_made():
+    with pytest.raises(UnknownScenario):
+        CliRunner().invoke(drill, ["matrix", "host-loss", "flood"], catch_exceptions=False)
 
 
 def test_an_unknown_scenario_is_refused():

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from lab.drill import charts, report, series, svg, words
 from lab.drill.audit import CHECKS
 from lab.drill.evidence import Evidence
+from lab.drill.matrix_scenarios import MATRIX
 from lab.drill.operations import Attempt, Outcome
 from lab.drill.result import first_result
 from lab.drill.rto import Reign
@@ -52,12 +53,64 @@ def test_every_chart_is_well_formed_and_has_a_name(page):
         assert root.find("{http://www.w3.org/2000/svg}title") is not None
 
 
+def test_what_etcd_tells_of_the_lock_is_no_role_of_the_host_it_was_asked_at(page):
+    lanes = page[page.index("which host was the primary when") :]
+    lanes = lanes[: lanes.index("</svg>")]
+    assert 'class="role dcs"' not in lanes
+    assert lanes.count('class="role primary"') == 3  # home, the backup, home again
+
+
 def test_a_killed_drill_still_has_a_report(tmp_path):
     first = first_result(SITE_LOSS, "x", 1, "2026-11-18T11:46:40+00:00")
     evidence = Evidence.create(tmp_path, "x", first)
     page = report.render(report.read(evidence))
     assert "판정 불가" in page
     assert "interrupted" in page
+
+
+MATRIX_FIELDS = {
+    "scenario": "wan-cut",
+    "matrix": True,
+    "title": {"ko": "회선 단절", "en": "WAN cut"},
+    "holds": {"ko": "움직이지 않는다", "en": "nothing moves"},
+    "rto_seconds": None,
+    "phases": None,
+    "opening": None,
+    "outage_span": None,
+    "longest_stall_seconds": 4.54,
+    "stall_span": None,
+    "expectations": [
+        {"name": "outage_within_limit", "verdict": "passed", "wanted": "5 s", "seen": "4.54 s"},
+        {"name": "cancelled_commits", "verdict": "unknown", "wanted": "at least 1", "seen": "0"},
+    ],
+}
+
+
+def test_a_drill_of_the_matrix_shows_its_expectations_and_no_tender(tmp_path):
+    evidence = write_sample(tmp_path, "wan-cut-1")
+    audited = evidence.read_json("audit.json")
+    audited["checks"] = [check for check in audited["checks"] if check["name"] != "official_as_published"]
+    evidence.write_json("audit.json", audited)
+    evidence.write_json("result.json", evidence.read_json("result.json") | MATRIX_FIELDS)
+    page = report.render(report.read(evidence))
+    for text in (
+        "WAN cut",
+        "clients waited at most 4.5 s",
+        "4.54 s",
+        "nothing moves",
+        "확인 불가",
+        "longest stall",
+    ):
+        assert text in page
+    assert "The official tender, opened at the backup" not in page
+    assert "power cut" not in page
+
+
+def test_a_killed_drill_of_the_matrix_still_has_a_report(tmp_path):
+    first = first_result(MATRIX["wan-cut"], "y", 1, "2026-11-18T11:46:40+00:00")
+    page = report.render(report.read(Evidence.create(tmp_path, "y", first)))
+    assert "판정 불가" in page
+    assert "전원 상실" not in page
 
 
 def test_names_from_outside_are_escaped(tmp_path):

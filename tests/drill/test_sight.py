@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from typing import Any
 
 from lab.drill import sight
 from lab.drill.driver import Watched
 from lab.drill.exchange import Exchanged
 from lab.drill.operations import Stage
-from lab.drill.probes import leader_holder, patroni_view
+from lab.drill.probes import dcs_view, patroni_view
 
 ALL = frozenset({"a", "b", "c"})
 HOME = frozenset({"a", "b"})
@@ -66,8 +68,28 @@ def test_what_a_probe_says():
     assert (view["role"], view["streaming"], view["sync"]) == ("primary", ["b"], ["b"])
 
 
+def told(leader: str | None, operation: dict[str, Any] | None = None) -> Exchanged:
+    def part(value: str | None) -> dict[str, Any]:
+        rows = [{"value": base64.b64encode(value.encode()).decode(), "mod_revision": "7"}] if value else []
+        return {"response_range": {"kvs": rows} if rows else {}}
+
+    answers = [part(leader), part(json.dumps(operation) if operation else None)]
+    return Exchanged(Stage.ANSWERED, 200, {"header": {}, "succeeded": True, "responses": answers})
+
+
 def test_a_free_lock_is_not_an_etcd_that_did_not_answer():
-    assert leader_holder(Exchanged(Stage.ANSWERED, 200, {"header": {}, "kvs": [{"value": "ZGo="}]})) == "dj"
-    assert leader_holder(Exchanged(Stage.ANSWERED, 200, {"header": {}})) == ""
-    assert leader_holder(Exchanged(Stage.CONNECT)) is None
-    assert leader_holder(Exchanged(Stage.ANSWERED, 503, {"error": "x"})) is None
+    assert dcs_view(told("dj"))["holder"] == "dj"
+    assert dcs_view(told(None))["holder"] == ""
+    assert dcs_view(Exchanged(Stage.CONNECT)) == {"holder": None}
+    assert dcs_view(Exchanged(Stage.ANSWERED, 503, {"error": "x"})) == {"holder": None}
+
+
+def test_the_epoch_is_known_only_when_the_dcs_answered():
+    assert dcs_view(told("dj", {"epoch": 3, "phase": "done"})) == {
+        "holder": "dj",
+        "epoch": 3,
+        "phase": "done",
+        "operation_revision": 7,
+    }
+    assert dcs_view(told("dj"))["epoch"] == 0
+    assert "epoch" not in dcs_view(Exchanged(Stage.CONNECT))

@@ -1,0 +1,16 @@
+"""Every scenario that can be run, by name."""
+
+from __future__ import annotations
+
+from lab.drill.errors import UnknownScenario
+from lab.drill.matrix_scenarios import MATRIX
+from lab.drill.scenario import SITE_LOSS, Scenario
+
+SCENARIOS: dict[str, Scenario] = {SITE_LOSS.name: SITE_LOSS, **MATRIX}
+
+
+def scenario_named(name: str) -> Scenario:
+    """Raises UnknownScenario."""
+    if name not in SCENARIOS:
+        raise UnknownScenario(f"no scenario is called {name}", hint=f"scenarios: {', '.join(SCENARIOS)}")
+    return SCENARIOS[name]

@@ -1,0 +1,117 @@
+"""`docs/drills.md`, made from the scenarios: `hanbat drill list --markdown`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from lab.drill.matrix import ROLES, Break, Expect, MatrixScenario, Mend, Range, Step, Switchover
+from lab.drill.scenario import Scenario
+
+HEAD = """# Drills
+
+Made from the code by `hanbat drill list --markdown > docs/drills.md`; a test fails when it is not.
+
+`hanbat drill run SCENARIO` runs one. `hanbat drill matrix [NAME...] [--seeds A-B] [--repeat N]` runs many in
+one lab, one after the other, and writes `evidence/matrix-*.json` with p50, p95 and max of each scenario. Exit
+status: 0 passed, 1 failed, 5 inconclusive. The seed chooses the pauses and what the clients do; the same seed
+chooses the same.
+
+A drill of the matrix: steady state proved, load running, fault injected and proved active, the service
+watched, the fault held for a while, healed, everything whole again by itself, the primary home by a planned
+switchover if it moved, quiet, audit on all database hosts, verdict. The controllers' block period (30 s after
+an operation) is waited for first. A failed expectation is written down and the drill goes on: the audit comes
+in any case.
+
+## What every drill of the matrix must hold
+
+| expectation | what it says |
+|---|---|
+| audit | on every database host: 0 acknowledged writes lost, 0 duplicated, 0 that nobody sent |
+| `primary_where_expected` | just before the heal the primary is at one of the hosts of the table below |
+| `takeovers_as_expected` | promotions, counted by PostgreSQL's timeline: none is missing, none is needless |
+| `no_false_alarm` | the controllers' epoch does not rise more often than that |
+| `epochs_only_rise` | it never goes back |
+| `outage_within_limit` | no client with a way in waits longer (where nothing moved: no commit stalls) |
+| `heal_without_outage` | nor from the heal until all is whole: 1.5 s, where the table says no other |
+| `heal_without_failure` | no request fails in that time (5xx, time-out, reset; not a refusal by rule, 4xx) |
+| `whole_again` | every standby streams and the sync set is whole, by itself |
+
+Where nobody can be served (no majority, no power), instead: `nothing_moves_alone` (no other host becomes
+primary before the heal) and `returns_after_heal`. Where clients stand inside a cut site: `one_acknowledging`
+(no host acknowledges after another is primary on a later timeline) and `cancelled_commits` (a COMMIT that
+waits for its sync standby was cancelled and came back with a warning: *unknown*, never acknowledged). For a
+planned switchover: `no_request_fails`, `no_request_is_slow`. What could not be seen is in doubt, and the
+drill then not passed.
+
+A client has *no way in* when its edge stands in a site that is lost or cut off from the primary; clients that
+know both edges (the bidders) always count.
+"""
+
+
+def markdown(scenarios: Iterable[Scenario]) -> str:
+    """The whole page."""
+    every = list(scenarios)
+    mine = [each for each in every if isinstance(each, MatrixScenario)]
+    others = [each for each in every if not isinstance(each, MatrixScenario)]
+    roles = "\n".join(f"- `{role}`: {text}" for role, text in ROLES.items())
+    rows = "\n".join(_row(each) for each in mine)
+    longer = "\n".join(
+        f"- `{each.name}`: {each.title_en} ({each.title_ko}). {each.summary_en}" for each in others
+    )
+    return (
+        f"{HEAD}\n## The drill with the official tender\n\n{longer}\n\n"
+        f"## The fault matrix\n\nRoles:\n\n{roles}\n\n"
+        "| scenario | what is done | primary then | takeovers | outage | held for | must hold |\n"
+        f"|---|---|---|---|---|---|---|\n{rows}\n"
+    )
+
+
+def _row(each: MatrixScenario) -> str:
+    steps = "; ".join(_step(step) for step in each.steps)
+    expect = each.expect
+    where = (
+        "nobody" if expect.outage_expected else " or ".join(role.strip("{}") for role in expect.primary_at)
+    )
+    low, high = expect.takeovers
+    cells = (
+        f"`{each.name}`<br>{each.title_ko}",
+        steps,
+        where,
+        str(low) if low == high else f"{low} to {high}",
+        _outage(expect),
+        f"{expect.hold_s:g} s",
+        f"{each.summary_en}{_besides(expect)}",
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def _outage(expect: Expect) -> str:
+    if expect.outage_expected:
+        return f"until the heal, then {expect.return_s:g} s"
+    return f"{expect.outage_s:g} s"
+
+
+def _besides(expect: Expect) -> str:
+    said: list[str] = []
+    if expect.no_way_in:
+        said.append(f"no way in at: {', '.join(role.strip('{}') for role in expect.no_way_in)}")
+    if expect.heal_outage_s != Expect(()).heal_outage_s:
+        said.append(f"outage at the heal: {expect.heal_outage_s:g} s")
+    if expect.inside_clients:
+        said.append("clients inside the site go on writing to the old primary, some cancel")
+    if expect.not_asked:
+        said.append(f"not asked: {', '.join(expect.not_asked)}")
+    return f" ({'; '.join(said)})" if said else ""
+
+
+def _step(step: Step) -> str:
+    if isinstance(step, Switchover):
+        middle = "" if step.wait else ", and in its middle"
+        return f"switchover to {step.to.strip('{}')}{_after(step.after_s)}{middle}"
+    verb = "heal " if isinstance(step, Mend) else ""
+    assert isinstance(step, Break | Mend)
+    return f"{verb}`{step.fault}` {step.target.replace('{', '').replace('}', '')}{_after(step.after_s)}"
+
+
+def _after(pause: Range) -> str:
+    return f" after {pause[0]:g}-{pause[1]:g} s" if pause[1] else ""

@@ -1,0 +1,196 @@
+"""The expectations of a matrix scenario, each a pure function of what was seen. Doubt is never a pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+from lab.drill.case import CheckVerdict
+from lab.drill.matrix import Expect
+from lab.drill.matrix_facts import Facts
+
+SHOWN = 3  # failed requests that are named
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The expectations with their roles filled in."""
+
+    expect: Expect
+    allowed: frozenset[str]  # hosts that may have the primary while the fault lasts
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """One expectation: what was wanted, what was seen, and what that says."""
+
+    name: str
+    verdict: CheckVerdict
+    wanted: str
+    seen: str
+
+
+def _held(name: str, truth: bool | None, wanted: str, seen: str) -> Held:
+    verdict = {True: CheckVerdict.PASSED, False: CheckVerdict.FAILED, None: CheckVerdict.UNKNOWN}[truth]
+    return Held(name, verdict, wanted, seen)
+
+
+def primary_where_expected(facts: Facts, wanted: Wanted) -> Held | None:
+    """Just before the heal the primary is where it may be. Not asked where nobody is to serve."""
+    if wanted.expect.outage_expected:
+        return None
+    where = " or ".join(sorted(wanted.allowed))
+    truth = None if facts.under is None else facts.under in wanted.allowed
+    return _held("primary_where_expected", truth, where, facts.under or "nobody, or not seen")
+
+
+def nothing_moves_alone(facts: Facts, wanted: Wanted) -> Held | None:
+    """Without a majority no other host becomes primary before the heal."""
+    if not wanted.expect.outage_expected:
+        return None
+    others = sorted(facts.primaries_under - {facts.old})
+    return _held(
+        "nothing_moves_alone", not others, "no other primary before the heal", ", ".join(others) or "none"
+    )
+
+
+def takeovers_as_expected(facts: Facts, wanted: Wanted) -> Held:
+    """Neither a takeover that is missing nor a needless one."""
+    low, high = wanted.expect.takeovers
+    text = f"{low}" if low == high else f"{low} to {high}"
+    seen = facts.takeovers
+    truth = None if seen is None else low <= seen <= high
+    return _held("takeovers_as_expected", truth, text, "unknown" if seen is None else str(seen))
+
+
+def no_false_alarm(facts: Facts, wanted: Wanted) -> Held:
+    """The controllers take the lock no more often than a takeover may happen."""
+    high, seen = wanted.expect.takeovers[1], facts.operations
+    truth = None if seen is None else seen <= high
+    return _held("no_false_alarm", truth, f"at most {high}", "unknown" if seen is None else str(seen))
+
+
+def epochs_only_rise(facts: Facts, wanted: Wanted) -> Held:
+    """The epoch of the controllers' operations never goes back."""
+    falls = [
+        f"{a} to {b} by {host}" for host, told in facts.epochs.items() for a, b in pairwise(told) if b < a
+    ]
+    seen = sorted({epoch for told in facts.epochs.values() for epoch in told})
+    return _held(
+        "epochs_only_rise", not falls if seen else None, "rise", ", ".join(falls) or ", ".join(map(str, seen))
+    )
+
+
+def outage_within_limit(facts: Facts, wanted: Wanted) -> Held | None:
+    """No client with a way in waits longer than the limit while the fault lasts.
+
+    After a takeover the slowest client stream counts (RTO); where nothing moved, the stall of commits.
+    """
+    if wanted.expect.outage_expected:
+        return None
+    limit, gap = wanted.expect.outage_s, facts.stall if facts.takeovers == 0 else facts.outage
+    seen = "unknown" if gap is None else f"{gap.seconds:.2f} s"
+    return _held("outage_within_limit", None if gap is None else gap.seconds <= limit, f"{limit:g} s", seen)
+
+
+def returns_after_heal(facts: Facts, wanted: Wanted) -> Held | None:
+    """Where nobody could be served, every client is within the limit after the heal."""
+    if not wanted.expect.outage_expected:
+        return None
+    limit, seen = wanted.expect.return_s, facts.return_s
+    return _held(
+        "returns_after_heal",
+        seen is not None and seen <= limit,
+        f"{limit:g} s",
+        "did not return" if seen is None else f"{seen:.2f} s",
+    )
+
+
+def heal_without_outage(facts: Facts, wanted: Wanted) -> Held | None:
+    """The heal stops nobody. Not asked where the heal is what brings the service back."""
+    if wanted.expect.outage_expected:
+        return None
+    limit, seen = wanted.expect.heal_outage_s, facts.heal_outage_s
+    shown = "unknown" if seen is None else f"{seen:.2f} s"
+    return _held("heal_without_outage", None if seen is None else seen <= limit, f"{limit:g} s", shown)
+
+
+def heal_without_failure(facts: Facts, wanted: Wanted) -> Held | None:
+    """No request fails because of the heal."""
+    if wanted.expect.outage_expected:
+        return None
+    most, failed = wanted.expect.heal_failed_requests, facts.heal_failed
+    return _held("heal_without_failure", len(failed) <= most, f"at most {most}", _named(failed))
+
+
+def no_request_fails(facts: Facts, wanted: Wanted) -> Held | None:
+    """Asked of what is planned: a switchover under load."""
+    if not wanted.expect.no_failed_request:
+        return None
+    return _held("no_request_fails", not facts.failed, "none", _named(facts.failed))
+
+
+def no_request_is_slow(facts: Facts, wanted: Wanted) -> Held | None:
+    """Asked of what is planned: a switchover under load."""
+    limit, seen = wanted.expect.slowest_request_s, facts.slowest_s
+    if limit is None:
+        return None
+    shown = "unknown" if seen is None else f"{seen:.2f} s"
+    return _held("no_request_is_slow", None if seen is None else seen <= limit, f"{limit:g} s", shown)
+
+
+def one_acknowledging(facts: Facts, wanted: Wanted) -> Held | None:
+    """No host acknowledges after another is primary on a later timeline."""
+    if wanted.expect.inside_clients is None:
+        return None
+    seen = facts.inside
+    truth = None if seen is None or not seen.acknowledged else not seen.late
+    return _held(
+        "one_acknowledging", truth, "none after another", "unknown" if seen is None else _named(seen.late)
+    )
+
+
+def cancelled_commits(facts: Facts, wanted: Wanted) -> Held | None:
+    """Clients inside did cancel a COMMIT and were warned: else the drill says nothing about it."""
+    if not wanted.expect.cancels:
+        return None
+    warned = facts.inside.warned if facts.inside else 0
+    return _held("cancelled_commits", True if warned else None, "at least 1", str(warned))
+
+
+def whole_again(facts: Facts, wanted: Wanted) -> Held:
+    """After the heal all machines are whole again by themselves."""
+    return _held(
+        "whole_again", facts.whole, "every standby in the sync set", "whole" if facts.whole else "not whole"
+    )
+
+
+def _named(failed: tuple[str, ...]) -> str:
+    if not failed:
+        return "0"
+    return f"{len(failed)}: {'; '.join(failed[:SHOWN])}" + ("; ..." if len(failed) > SHOWN else "")
+
+
+EXPECTATIONS: tuple[Callable[[Facts, Wanted], Held | None], ...] = (
+    primary_where_expected,
+    nothing_moves_alone,
+    takeovers_as_expected,
+    no_false_alarm,
+    epochs_only_rise,
+    outage_within_limit,
+    returns_after_heal,
+    heal_without_outage,
+    heal_without_failure,
+    no_request_fails,
+    no_request_is_slow,
+    one_acknowledging,
+    cancelled_commits,
+    whole_again,
+)
+
+
+def judge(facts: Facts, wanted: Wanted) -> tuple[Held, ...]:
+    """Every expectation that this scenario has."""
+    judged = (expectation(facts, wanted) for expectation in EXPECTATIONS)
+    return tuple(each for each in judged if each is not None)

@@ -1,0 +1,192 @@
+"""What a matrix drill saw, computed from its journals and moments. Pure; None is not known."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lab.drill.measure import acknowledgements, role_samples, stream_name
+from lab.drill.operations import Attempt, Outcome
+from lab.drill.rto import Gap, RoleSample, longest_gap
+
+PRIMARY = "primary"
+INSIDE = "inside:"  # the edge of attempts of clients inside a site
+COMMIT = "COMMIT"  # the path of those that write straight to PostgreSQL
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the expectations of a scenario are held against. Durations in seconds."""
+
+    old: str  # the primary before the fault
+    under: str | None  # the primary just before the heal
+    takeovers: int | None  # promotions by the timeline, until the cluster was whole
+    operations: int | None  # by how much the controllers' epoch rose
+    epochs: Mapping[str, tuple[int, ...]]  # what each member of etcd told, in order, without repeats
+    stall: Gap | None  # the longest stall of commits, fault to heal: what the canaries with a way in saw
+    outage: Gap | None  # the same on the slowest stream, with the pauses of clients that try again
+    return_s: float | None  # from the heal to an acknowledgement on every stream
+    primaries_under: frozenset[str]  # who said that it was the primary, from the last fault to the heal
+    heal_outage_s: float | None  # the longest gap from the heal until all is whole
+    heal_failed: tuple[str, ...]  # requests that failed in that time
+    failed: tuple[str, ...]  # requests that failed from the first fault to the heal
+    slowest_s: float | None  # the slowest request that was answered in that time
+    whole: bool  # all machines were whole again
+    inside: Inside | None  # None when the scenario has no clients inside a site
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """What clients inside a site saw."""
+
+    acknowledged: int
+    warned: int  # COMMITs that were cancelled and answered success with a warning
+    late: tuple[str, ...]  # acknowledged by one host after another was primary on a later timeline
+
+
+def inside_of(attempts: Sequence[Attempt], samples: Sequence[RoleSample]) -> Inside | None:
+    """What the clients inside a site saw; None when there were none."""
+    mine = [each for each in attempts if each.edge.startswith(INSIDE)]
+    if not mine:
+        return None
+    late, acknowledged, warned = [], 0, 0
+    for each in mine:
+        if each.outcome is Outcome.ACKNOWLEDGED:
+            acknowledged += 1
+        if each.path != COMMIT or not each.error.startswith("{"):
+            continue
+        said = json.loads(each.error)
+        warned += bool(said["notices"])
+        if each.outcome is Outcome.ACKNOWLEDGED and _superseded(said, each.ended_at or 0.0, samples):
+            late.append(f"{each.key} by {said['host']} on timeline {said['timeline']}")
+    return Inside(acknowledged, warned, tuple(late))
+
+
+def _superseded(said: Mapping[str, Any], at: float, samples: Sequence[RoleSample]) -> bool:
+    """Whether another host had been seen as primary on a later timeline before that time."""
+    return any(
+        sample.role == PRIMARY
+        and sample.host != said["host"]
+        and sample.timeline is not None
+        and sample.timeline > said["timeline"]
+        and sample.at < at
+        for sample in samples
+    )
+
+
+def facts(
+    attempts: Sequence[Attempt],
+    probes: Sequence[Mapping[str, Any]],
+    moments: Mapping[str, float],
+    old: str,
+    under: str | None,
+    closed_edges: frozenset[str],
+) -> Facts | None:
+    """None when the drill did not come as far as its fault. `closed_edges` have no way in under it."""
+    if "fault" not in moments or not attempts:
+        return None
+    fault, end = moments["fault"], max(each.ended_at or each.sent_at for each in attempts)
+    heal = moments.get("heal", end)
+    whole = moments.get("rejoined", end)
+    samples = role_samples(probes)
+    outside = [each for each in attempts if not each.edge.startswith(INSIDE)]
+    open_way = [each for each in outside if each.edge not in closed_edges]
+    epochs = _epochs(probes, whole)
+    during = _between(open_way, fault, heal)
+    after = _between(open_way, heal, whole)
+    streams = _served_streams(attempts, closed_edges)
+    return Facts(
+        old=old,
+        under=under,
+        takeovers=promotions(samples, fault, whole),
+        operations=_rise(epochs, fault),
+        epochs={host: _without_repeats(epoch for _, epoch in told) for host, told in epochs.items()},
+        stall=_slowest_gap(_canaries(streams) or streams, fault, heal),
+        outage=_slowest_gap(streams, fault, heal),
+        return_s=_return(acknowledgements(attempts), heal),
+        primaries_under=frozenset(
+            s.host for s in samples if s.role == PRIMARY and moments.get("struck", fault) < s.at < heal
+        ),
+        heal_outage_s=gap.seconds if (gap := _slowest_gap(streams, heal, whole)) else None,
+        heal_failed=tuple(describe(each) for each in after if failed(each)),
+        failed=tuple(describe(each) for each in during if failed(each)),
+        slowest_s=max((each.ended_at - each.sent_at for each in during if each.ended_at), default=None),
+        whole="rejoined" in moments,
+        inside=inside_of(attempts, samples),
+    )
+
+
+def failed(attempt: Attempt) -> bool:
+    """A request that the service failed, not one that it refused by its own rules (4xx)."""
+    if attempt.outcome is Outcome.ACKNOWLEDGED:
+        return False
+    return attempt.status is None or attempt.status >= 500
+
+
+def describe(attempt: Attempt) -> str:
+    """One failed request in few words."""
+    said = attempt.status if attempt.status is not None else attempt.error
+    return f"{stream_name(attempt.stream)} {attempt.kind} at {attempt.edge}: {attempt.outcome}, {said}"
+
+
+def promotions(samples: Iterable[RoleSample], fault: float, until: float) -> int | None:
+    """By how much the primary's timeline rose; None when it was not seen before or not after."""
+    ordered = sorted(samples, key=lambda sample: sample.at)
+    known = [(s.at, s.timeline) for s in ordered if s.role == PRIMARY and s.timeline is not None]
+    before = [timeline for at, timeline in known if at <= fault]
+    after = [timeline for at, timeline in known if fault < at <= until]
+    return max(after) - before[-1] if before and after else None
+
+
+def _between(attempts: Iterable[Attempt], start: float, stop: float) -> list[Attempt]:
+    return [each for each in attempts if start <= each.sent_at < stop]
+
+
+def _served_streams(attempts: Sequence[Attempt], closed: frozenset[str]) -> dict[str, list[float]]:
+    without_way = {f"canary-{edge}" for edge in closed}
+    return {name: at for name, at in acknowledgements(attempts).items() if name not in without_way}
+
+
+def _canaries(streams: Mapping[str, list[float]]) -> dict[str, list[float]]:
+    return {name: ended for name, ended in streams.items() if name.startswith("canary")}
+
+
+def _slowest_gap(streams: Mapping[str, Sequence[float]], start: float, stop: float) -> Gap | None:
+    """The longest gap of any stream; it begins at the stream's last acknowledgement before `start`."""
+    gaps = []
+    for ended in streams.values():
+        before = [at for at in ended if at <= start]
+        gaps.append(longest_gap(ended, before[-1] if before else start, stop))
+    return max(gaps, key=lambda gap: gap.seconds, default=None)
+
+
+def _return(streams: Mapping[str, Sequence[float]], heal: float) -> float | None:
+    first = [next((at for at in sorted(ended) if at > heal), None) for ended in streams.values()]
+    known = [at for at in first if at is not None]
+    return max(known) - heal if known and len(known) == len(first) else None
+
+
+def _epochs(probes: Iterable[Mapping[str, Any]], until: float) -> dict[str, list[tuple[float, int]]]:
+    """By the member that was asked: its answers came one after the other, those of two members cross."""
+    told: dict[str, list[tuple[float, int]]] = {}
+    for record in probes:
+        if record["probe"] == "leader" and "epoch" in record and record["seen_at"] <= until:
+            told.setdefault(record["host"], []).append((record["seen_at"], record["epoch"]))
+    return {host: sorted(answers) for host, answers in told.items()}
+
+
+def _rise(epochs: Mapping[str, list[tuple[float, int]]], fault: float) -> int | None:
+    every = [answer for told in epochs.values() for answer in told]
+    before = [epoch for at, epoch in every if at <= fault]
+    after = [epoch for at, epoch in every if at > fault]
+    return max(after) - max(before) if before and after else None
+
+
+def _without_repeats(values: Iterable[int]) -> tuple[int, ...]:
+    kept: list[int] = []
+    for value in values:
+        if not kept or kept[-1] != value:
+            kept.append(value)
+    return tuple(kept)

@@ -1,0 +1,110 @@
+"""`result.json` of a matrix drill: the fields of every drill, and each expectation with what was seen."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from typing import Any
+
+from lab.drill import matrix
+from lab.drill.case import CheckVerdict
+from lab.drill.drill import Drill
+from lab.drill.journal import records
+from lab.drill.matrix import MatrixScenario
+from lab.drill.matrix_checks import Held, Wanted, judge
+from lab.drill.matrix_facts import Facts, facts
+from lab.drill.measure import Measured, measure
+from lab.drill.result import known_of, result
+from lab.drill.verdict import Known
+
+
+def result_of(drill: Drill, broken_off: str | None, started: str) -> dict[str, Any]:
+    """Measures and judges. What was not reached is not judged, and the drill is then not passed."""
+    scenario = drill.scenario
+    assert isinstance(scenario, MatrixScenario)
+    attempts, probes = drill.attempts(), list(records(drill.evidence.probes))
+    closed = matrix.resolve_all(scenario.expect.no_way_in, drill.cast) if drill.cast else frozenset()
+    old = drill.cast.get("primary", ("",))[0]
+    seen = facts(attempts, probes, drill.moments, old, drill.served_under, closed)
+    measured = measure(
+        attempts,
+        probes,
+        _moments(drill),
+        frozenset(drill.cast.get("db_hosts", ())) - {old},
+        closed,
+        scenario.bounds.normal_gap_s,
+    )
+    held = _held(drill, seen)
+    known = _known(drill, measured, held, broken_off)
+    moved = bool(seen and seen.takeovers)
+    plain = result(drill, measured, known, started)
+    return plain | {
+        "matrix": True,
+        "title": {"ko": scenario.title_ko, "en": scenario.title_en},
+        "holds": {"ko": scenario.summary_ko, "en": scenario.summary_en},
+        "rto_seconds": plain["rto_seconds"] if moved or scenario.expect.outage_expected else None,
+        "phases": plain["phases"] if moved and not scenario.expect.outage_expected else None,
+        "expectations": [
+            {"name": each.name, "verdict": each.verdict.value, "wanted": each.wanted, "seen": each.seen}
+            for each in held
+        ],
+        "roles": {role: list(hosts) for role, hosts in drill.cast.items()},
+        **_figures(seen),
+        **({"heal_outage_seconds": None} if scenario.expect.outage_expected else {}),
+    }
+
+
+def _moments(drill: Drill) -> dict[str, float]:
+    """For the phases the last blow counts; where only the heal brings the service back, so does that."""
+    moments = dict(drill.moments)
+    scenario = drill.scenario
+    assert isinstance(scenario, MatrixScenario)
+    if "struck" in moments and not scenario.expect.outage_expected:
+        moments["fault"] = moments["struck"]
+    if scenario.expect.outage_expected:
+        moments.pop("heal", None)
+    return moments
+
+
+def _held(drill: Drill, seen: Facts | None) -> tuple[Held, ...]:
+    scenario = drill.scenario
+    assert isinstance(scenario, MatrixScenario)
+    if seen is None or not drill.cast:
+        return ()
+    allowed = matrix.resolve_all(scenario.expect.primary_at, drill.cast)
+    return judge(seen, Wanted(scenario.expect, allowed))
+
+
+def _known(drill: Drill, measured: Measured, held: tuple[Held, ...], broken_off: str | None) -> Known:
+    def texts(verdict: CheckVerdict) -> tuple[str, ...]:
+        return tuple(
+            f"{each.name}: wanted {each.wanted}, seen {each.seen}" for each in held if each.verdict is verdict
+        )
+
+    return replace(
+        known_of(drill, measured, "; ".join(drill.failures) or None, broken_off),
+        asked=frozenset(),
+        broken=texts(CheckVerdict.FAILED),
+        doubtful=(*texts(CheckVerdict.UNKNOWN), *(() if held else ("no expectation was judged",))),
+    )
+
+
+def _figures(seen: Facts | None) -> dict[str, Any]:
+    if seen is None:
+        return {"takeovers": None, "operations": None, "longest_stall_seconds": None}
+    return {
+        "takeovers": seen.takeovers,
+        "operations": seen.operations,
+        "longest_stall_seconds": _round(seen.stall.seconds if seen.stall else None),
+        "stall_span": [seen.stall.start_at, seen.stall.end_at] if seen.stall else None,
+        "return_seconds": _round(seen.return_s),
+        "heal_outage_seconds": _round(seen.heal_outage_s),
+        "heal_failed_requests": len(seen.heal_failed),
+        "failed_requests": len(seen.failed),
+        "slowest_request_seconds": _round(seen.slowest_s),
+        "primary_under": seen.under,
+        "inside": asdict(seen.inside) if seen.inside else None,
+    }
+
+
+def _round(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)

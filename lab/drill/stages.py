@@ -1,0 +1,97 @@
+"""What the steps of every scenario share: who is wanted where, waits that the service owes, the audit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hanbat.topology import HostRole, ProtectionMode
+from lab.drill import sight
+from lab.drill.audit import CHECKS, audit
+from lab.drill.case import CanaryPlan, Case, Check, Expectations
+from lab.drill.drill import Drill
+from lab.drill.driver import LoadProcess, Watched
+from lab.drill.errors import NotSteady, ServiceFailed, WaitedTooLong
+from lab.drill.official import RATE_PERCENT, load_official
+from lab.drill.operations import operations
+from lab.drill.snapshot import snapshots
+from lab.drill.streams import canary_stream
+from replication import sync_set
+
+
+def db_hosts(drill: Drill) -> frozenset[str]:
+    return frozenset(host.name for host in drill.lab.topology.hosts_with(HostRole.DB))
+
+
+def homes(drill: Drill) -> frozenset[str]:
+    return frozenset(host.name for host in drill.home.hosts_with(HostRole.DB))
+
+
+def wanted(drill: Drill) -> sight.Wanted:
+    hosts, topology = db_hosts(drill), drill.lab.topology
+    waits_for_nobody = topology.replication.mode is ProtectionMode.MAX_PERFORMANCE
+    return sight.Wanted(hosts, 0 if waits_for_nobody else min(sync_set.node_count(topology), len(hosts) - 1))
+
+
+def canaries(drill: Drill) -> frozenset[str]:
+    return frozenset(canary_stream(drill.run, edge) for edge in drill.plan.edges)
+
+
+def require_whole(drill: Drill, load: LoadProcess) -> None:
+    want, at_home = wanted(drill), homes(drill)
+    try:
+        load.wait(
+            lambda seen: sight.whole(seen, want, at_home),
+            what="the cluster is whole at home",
+            limit_s=drill.scenario.bounds.steady_s,
+        )
+    except WaitedTooLong as error:
+        raise NotSteady(str(error)) from error
+
+
+def required(load: LoadProcess, ok: Callable[[Watched], bool], what: str, limit_s: float) -> float:
+    """A wait for something that the service owes: its absence is a failure, not a doubt."""
+    try:
+        return load.wait(ok, what=what, limit_s=limit_s)
+    except WaitedTooLong as error:
+        raise ServiceFailed(str(error)) from error
+
+
+def judge(drill: Drill, load: LoadProcess, checks: tuple[Callable[[Case], Check], ...] = CHECKS) -> None:
+    """Reads every database host and audits every operation with the checks that the scenario asks for."""
+    primary = sight.primary_of(load.watched)
+    if primary is None:
+        raise NotSteady("no primary, or two, when the audit wanted to begin")
+    hosts = tuple(sorted(db_hosts(drill)))
+    drill.operations = operations(drill.attempts())
+    case = Case(
+        operations=drill.operations,
+        snapshots=snapshots(drill.lab, primary, hosts, drill.run),
+        expect=expectations(drill, primary, hosts),
+    )
+    drill.audit = audit(case, checks)
+    drill.note(
+        "audited",
+        "",
+        f"{drill.audit.acknowledged} acknowledged, {drill.audit.lost} lost, "
+        f"{drill.audit.duplicated} duplicated",
+    )
+
+
+def expectations(drill: Drill, primary: str, hosts: tuple[str, ...]) -> Expectations:
+    """What the audit holds the run against."""
+    plans = tuple(
+        CanaryPlan(
+            stream, drill.plan.canary_rate_per_s, drill.moments["load"] + 1.0, drill.moments["stopped"]
+        )
+        for stream in sorted(canaries(drill))
+    )
+    return Expectations(
+        run=drill.run,
+        hosts=hosts,
+        primary=primary,
+        official=load_official(),
+        official_tender=drill.official_tender,
+        rate_percent=RATE_PERCENT,
+        canaries=plans,
+        outage_limit_s=drill.scenario.bounds.outage_s,
+    )

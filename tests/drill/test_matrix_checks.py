@@ -1,0 +1,214 @@
+"""Every expectation with planted bugs: a drill that is wrong in one thing fails in that one."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from lab.drill.case import CheckVerdict
+from lab.drill.matrix import Expect
+from lab.drill.matrix_checks import Wanted, judge
+from lab.drill.matrix_facts import Facts, Inside, facts, promotions
+from lab.drill.operations import Attempt, Outcome
+from lab.drill.rto import Gap, RoleSample
+
+MOVES = Expect(("{in_site_standby}",), takeovers=(1, 1), inside_clients="{home}", cancels=True)
+WANTED = Wanted(MOVES, frozenset({"dj-db2"}))
+GOOD = Facts(
+    old="dj-db1",
+    under="dj-db2",
+    takeovers=1,
+    operations=1,
+    epochs={"sj-wt1": (3, 4), "gg-db1": (3,)},
+    stall=Gap(0.0, 2.5),
+    outage=Gap(0.0, 3.4),
+    return_s=0.1,
+    primaries_under=frozenset({"dj-db1", "dj-db2"}),
+    heal_outage_s=0.4,
+    heal_failed=(),
+    failed=("canary at daejeon: refused, 503",),
+    slowest_s=2.0,
+    whole=True,
+    inside=Inside(12, 3, ()),
+)
+DARK = Wanted(
+    Expect(("{db_hosts}",), takeovers=(0, 1), outage_expected=True, return_s=30.0), frozenset({"dj-db1"})
+)
+GOOD_DARK = replace(GOOD, under=None, return_s=12.0, primaries_under=frozenset({"dj-db1"}), inside=None)
+PLANNED = Wanted(
+    Expect(("{backup_db}",), takeovers=(1, 1), no_failed_request=True, slowest_request_s=1.5),
+    frozenset({"gg-db1"}),
+)
+GOOD_PLANNED = replace(GOOD, under="gg-db1", failed=(), slowest_s=0.8, inside=None)
+
+
+def verdicts(seen: Facts, wanted: Wanted) -> dict[str, CheckVerdict]:
+    return {each.name: each.verdict for each in judge(seen, wanted)}
+
+
+@pytest.mark.parametrize(
+    ("seen", "wanted"),
+    [(GOOD, WANTED), (GOOD_DARK, DARK), (GOOD_PLANNED, PLANNED)],
+    ids=["moves", "dark", "planned"],
+)
+def test_a_good_drill_holds_everything(seen, wanted):
+    assert set(verdicts(seen, wanted).values()) == {CheckVerdict.PASSED}
+
+
+PLANTED = {
+    "primary_where_expected": (GOOD, WANTED, {"under": "gg-db1"}),
+    "takeovers_as_expected": (GOOD, WANTED, {"takeovers": 2}),
+    "no_false_alarm": (GOOD, WANTED, {"operations": 2}),
+    "epochs_only_rise": (GOOD, WANTED, {"epochs": {"sj-wt1": (3, 4, 3)}}),
+    "outage_within_limit": (GOOD, WANTED, {"outage": Gap(0.0, 5.1)}),
+    "heal_without_outage": (GOOD, WANTED, {"heal_outage_s": 1.6}),
+    "heal_without_failure": (GOOD, WANTED, {"heal_failed": ("canary",)}),
+    "one_acknowledging": (GOOD, WANTED, {"inside": Inside(12, 3, ("a key by dj-db1 on timeline 3",))}),
+    "whole_again": (GOOD, WANTED, {"whole": False}),
+    "nothing_moves_alone": (GOOD_DARK, DARK, {"primaries_under": frozenset({"dj-db1", "gg-db1"})}),
+    "returns_after_heal": (GOOD_DARK, DARK, {"return_s": 30.1}),
+    "no_request_fails": (GOOD_PLANNED, PLANNED, {"failed": ("bidders bid: unknown, 500",)}),
+    "no_request_is_slow": (GOOD_PLANNED, PLANNED, {"slowest_s": 1.6}),
+}
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_a_planted_bug_fails_its_expectation_and_no_other(name):
+    seen, wanted, change = PLANTED[name]
+    judged = verdicts(replace(seen, **change), wanted)
+    assert {n for n, v in judged.items() if v is not CheckVerdict.PASSED} == {name}
+    assert judged[name] is CheckVerdict.FAILED
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("primary_where_expected", {"under": None}),
+        ("takeovers_as_expected", {"takeovers": None}),
+        ("no_false_alarm", {"operations": None}),
+        ("epochs_only_rise", {"epochs": {}}),
+        ("outage_within_limit", {"outage": None}),
+        ("heal_without_outage", {"heal_outage_s": None}),
+        ("one_acknowledging", {"inside": Inside(0, 3, ())}),
+        ("cancelled_commits", {"inside": Inside(12, 0, ())}),
+    ],
+)
+def test_what_was_not_seen_is_in_doubt(name, change):
+    assert verdicts(replace(GOOD, **change), WANTED)[name] is CheckVerdict.UNKNOWN
+
+
+def test_where_nothing_moved_the_stall_of_commits_counts():
+    still = replace(GOOD, takeovers=0, stall=Gap(0.0, 5.1), outage=Gap(0.0, 2.0))
+    assert verdicts(still, WANTED)["outage_within_limit"] is CheckVerdict.FAILED
+    patient = replace(GOOD, takeovers=0, stall=Gap(0.0, 4.9), outage=Gap(0.0, 5.9))
+    assert verdicts(patient, WANTED)["outage_within_limit"] is CheckVerdict.PASSED
+
+
+def test_a_service_that_never_returned_has_failed():
+    assert verdicts(replace(GOOD_DARK, return_s=None), DARK)["returns_after_heal"] is CheckVerdict.FAILED
+
+
+def attempt(
+    at: float, outcome: Outcome, *, edge: str = "daejeon", stream: str = "r:canary-daejeon", **more
+) -> Attempt:
+    status = more.pop("status", 201 if outcome is Outcome.ACKNOWLEDGED else None)
+    return Attempt(stream, "canary", f"{stream}:{at}", edge, "/c", {}, at, at + 0.01, outcome, status, **more)
+
+
+def primary(at: float, host: str, timeline: int) -> RoleSample:
+    return RoleSample(at, host, "primary", None, timeline)
+
+
+MOMENTS = {"fault": 10.0, "struck": 10.0, "heal": 20.0, "rejoined": 30.0}
+ACKS = [attempt(n / 10, Outcome.ACKNOWLEDGED) for n in range(320) if not 100 <= n < 125]
+
+
+def probe(at: float, host: str, role: str, timeline: int) -> dict[str, object]:
+    return {"probe": "patroni", "seen_at": at, "host": host, "role": role, "timeline": timeline}
+
+
+PROBES = [
+    probe(5.0, "dj-db1", "primary", 4),
+    probe(12.0, "dj-db2", "primary", 5),
+    {"probe": "leader", "host": "sj-wt1", "seen_at": 5.0, "holder": "dj-db1", "epoch": 2},
+    {"probe": "leader", "host": "sj-wt1", "seen_at": 12.0, "holder": "dj-db2", "epoch": 3},
+    {"probe": "leader", "host": "gg-db1", "seen_at": 12.5, "holder": None},
+]
+
+
+def seen_of(attempts=ACKS, probes=PROBES, closed=frozenset(), moments=MOMENTS) -> Facts:
+    found = facts(attempts, probes, moments, "dj-db1", "dj-db2", closed)
+    assert found is not None
+    return found
+
+
+def test_the_facts_of_a_takeover():
+    seen = seen_of()
+    assert (seen.takeovers, seen.operations, seen.epochs) == (1, 1, {"sj-wt1": (2, 3)})
+    assert seen.stall is not None
+    assert seen.stall.seconds == pytest.approx(2.6, abs=0.02)
+    assert seen.heal_failed == ()
+    assert seen.inside is None
+
+
+def test_without_a_fault_there_are_no_facts():
+    assert facts(ACKS, PROBES, {"load": 1.0}, "dj-db1", None, frozenset()) is None
+
+
+def test_a_stall_that_has_not_ended_at_the_heal_counts_to_the_heal():
+    stopped = [each for each in ACKS if not 10.0 <= each.sent_at < 20.0]
+    stall = seen_of(stopped).stall
+    assert stall is not None
+    assert stall.seconds == pytest.approx(10.1, abs=0.02)
+
+
+def test_a_request_that_fails_at_the_heal_is_seen_and_one_refused_by_rule_is_not():
+    bad = attempt(21.0, Outcome.UNKNOWN)
+    by_rule = attempt(21.0, Outcome.REFUSED, status=409)
+    assert len(seen_of([*ACKS, bad, by_rule]).heal_failed) == 1
+
+
+def test_an_edge_without_a_way_in_is_not_counted():
+    lost = [
+        attempt(n / 10, Outcome.REFUSED, edge="gyeonggi", stream="r:canary-gyeonggi") for n in range(100, 200)
+    ]
+    early = [
+        attempt(n / 10, Outcome.ACKNOWLEDGED, edge="gyeonggi", stream="r:canary-gyeonggi") for n in range(100)
+    ]
+    counted, excused = (
+        seen_of([*ACKS, *early, *lost]),
+        seen_of([*ACKS, *early, *lost], closed=frozenset({"gyeonggi"})),
+    )
+    assert counted.stall is not None
+    assert counted.stall.seconds > 9.0
+    assert len(counted.failed) == 100
+    assert excused.stall == seen_of().stall
+    assert excused.failed == ()
+
+
+def test_promotions_are_not_guessed():
+    assert promotions([primary(5.0, "a", 3), primary(12.0, "b", 5)], 10.0, 30.0) == 2
+    assert promotions([primary(12.0, "b", 5)], 10.0, 30.0) is None
+    assert promotions([primary(5.0, "a", 3)], 10.0, 30.0) is None
+
+
+def inside(at: float, outcome: Outcome, *, timeline: int = 4, notices: tuple[str, ...] = ()) -> Attempt:
+    said = json.dumps({"host": "dj-db1", "timeline": timeline, "notices": list(notices)})
+    made = attempt(at, outcome, edge="inside:dj-db1", stream="r:inside-daejeon-0", error=said)
+    return replace(made, path="COMMIT")
+
+
+def test_an_acknowledgement_of_the_old_primary_after_the_new_one_is_seen():
+    early, late = inside(11.0, Outcome.ACKNOWLEDGED), inside(13.0, Outcome.ACKNOWLEDGED)
+    warned = inside(13.5, Outcome.UNKNOWN, notices=("canceling wait",))
+    assert seen_of([*ACKS, early, warned]).inside == Inside(1, 1, ())
+    planted = seen_of([*ACKS, early, late]).inside
+    assert planted is not None
+    assert len(planted.late) == 1
+
+
+def test_clients_inside_do_not_count_as_clients_at_an_edge():
+    seen = seen_of([*ACKS, inside(21.0, Outcome.UNKNOWN, notices=("w",))])
+    assert seen.heal_failed == ()
