@@ -5,38 +5,51 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from failover.candidates import received_lsn
+from failover.candidates import last_primary, received_lsn
 from failover.etcd_json import Entry
 from failover.freshness import Freshness
+from failover.meeting import Meeting
 from failover.patroni_keys import dcs_state
 from failover.policy import Policy
 from failover.publication import PULSE, Pulse, pulses
 from failover.transaction import OPERATION, VERDICT
-from failover.view import DcsState, Host, NotSeen, Observation, Prospect, Reach, View
+from failover.view import DcsState, Host, HostSeen, NotSeen, Observation, Prospect, Reach, SyncMode, View
+from failover.votes import fresh
 
 
 @dataclass
 class Assembly:
-    """One reader's memory: its ages, and the last word of each observer."""
+    """One reader's memory: its ages, the last word of each observer, and whom it has met."""
 
     me: str
     policy: Policy
     hosts: tuple[Host, ...]
     freshness: Freshness = field(default_factory=Freshness)
     remembered: dict[str, tuple[Pulse, int]] = field(default_factory=dict[str, tuple[Pulse, int]])
+    meeting: Meeting = field(default_factory=Meeting)
+    positions: dict[tuple[str, str], tuple[int, int]] = field(
+        default_factory=dict[tuple[str, str], tuple[int, int]]
+    )  # (observer, host) -> a sync_lsn, and the epoch in which it was first seen
 
     def view(self, read: Mapping[str, Entry], began_ms: int, now_ms: int) -> View:
         """`began_ms`: when the read was begun; `now_ms`: when it was there. Both on this reader's clock."""
         operation = read.get(OPERATION)
         self.freshness.note(OPERATION, operation.revision if operation else 0, now_ms)
+        dcs = self._known(dcs_state(read))
+        observations = self._observations(read, now_ms)
+        if not isinstance(dcs, NotSeen):
+            observations = self._of_this_history(observations, dcs)
+        seeing_ms = self.meeting.seen(now_ms, observations, self.policy)
         view = View(
             me=self.me,
             policy=self.policy,
             hosts=self.hosts,
-            dcs=self._known(dcs_state(read)),
+            dcs=dcs,
             dcs_age_ms=now_ms - began_ms,
             operation_age_ms=self.freshness.since_change_ms(OPERATION, now_ms),
-            observations=self._observations(read, now_ms),
+            observations=observations,
+            seeing_ms=seeing_ms,
+            met=self.meeting.met(self.policy),
         )
         return with_prospects(view, self.last_pulses())
 
@@ -55,6 +68,7 @@ class Assembly:
         known = {host.name for host in self.hosts}
         named = {dcs.lock.holder} if dcs.lock else set[str]()
         named |= set(dcs.sync.members) if dcs.sync else set()
+        named |= {dcs.sync.leader} if dcs.sync else set()
         named |= {dcs.operation.old, dcs.operation.candidate} if dcs.operation else set()
         strangers = named - known
         return NotSeen(f"hosts that sites.yml does not name: {sorted(strangers)}") if strangers else dcs
@@ -77,12 +91,30 @@ class Assembly:
             for name, (pulse, verdict_revision) in sorted(self.remembered.items())
         )
 
+    def _of_this_history(
+        self, observations: tuple[Observation, ...], dcs: DcsState
+    ) -> tuple[Observation, ...]:
+        """Without the positions from before a forced failover: what it gave up must not block the next."""
+        epoch = dcs.operation.epoch if dcs.operation else 0
+        return tuple(
+            replace(one, hosts=tuple(self._position(one.observer, seen, epoch, dcs) for seen in one.hosts))
+            for one in observations
+        )
+
+    def _position(self, observer: str, seen: HostSeen, epoch: int, dcs: DcsState) -> HostSeen:
+        if seen.sync_lsn is None:
+            return seen
+        known = self.positions.get((observer, seen.host))
+        if known is None or known[0] != seen.sync_lsn:
+            known = self.positions[observer, seen.host] = (seen.sync_lsn, epoch)
+        return seen if known[1] >= dcs.signed_epoch else replace(seen, sync_lsn=None)
+
 
 def with_prospects(view: View, last: Mapping[str, Pulse]) -> View:
     """The view, with what promoting each reachable standby would lose at most, for people."""
-    if isinstance(view.dcs, NotSeen) or view.dcs.lock is None:
+    holder = None if isinstance(view.dcs, NotSeen) else last_primary(view.dcs)
+    if holder is None:
         return view
-    holder = view.dcs.lock.holder
     written = [
         lsn
         for pulse in last.values()
@@ -94,12 +126,15 @@ def with_prospects(view: View, last: Mapping[str, Pulse]) -> View:
 
 
 def _prospect(view: View, host: str, written: int | None) -> Prospect | None:
-    seen = [one for one in view.observations if one.of(host).reach is Reach.REACHABLE]
+    seen = [one for one in fresh(view) if one.of(host).reach is Reach.REACHABLE]
     if not seen:
         return None
     assert not isinstance(view.dcs, NotSeen)
     has = received_lsn(view, host)
-    if view.dcs.sync is not None and host in view.dcs.sync.members:
+    sync, config = view.dcs.sync, view.dcs.config
+    required = config is not None and config.sync_mode is SyncMode.ON
+    mine = sync is not None and sync.leader == last_primary(view.dcs) and host in sync.members
+    if required and mine:
         lost: int | None = 0
     else:
         lost = None if has is None or written is None else max(0, written - has)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from failover.approvals import standing
 from failover.policy import MoveKind
 from failover.view import DcsState, Reach, View
 from failover.votes import fresh, votes
@@ -13,29 +14,34 @@ def received_lsn(view: View, host: str) -> int | None:
     return max(known, default=None)
 
 
-def acknowledged_lsn(view: View) -> int | None:
-    """The highest position known to be flushed by a whole sync set. Old observations count too.
+def acknowledged_lsn(view: View, primary: str) -> int | None:
+    """The highest position of this primary known to be flushed by its whole sync set. Old words count too.
 
     It only serves as a lower bound: every standby in /sync must have come at least so far. So the last
     word of an observer that is silent by now (the lost site's own) is worth as much as a fresh one.
+    Another host's positions do not count: it may have been primary before a forced failover, which gave
+    up what it had alone (for the same host the assembly forgets them: `signed_epoch`).
     """
-    known = [seen.sync_lsn for one in view.observations for seen in one.hosts if seen.sync_lsn is not None]
+    known = [lsn for one in view.observations if (lsn := one.of(primary).sync_lsn) is not None]
     return max(known, default=None)
 
 
 def choose(view: View, dcs: DcsState) -> tuple[str, MoveKind] | None:
-    """The best sync standby: the old primary's own site first, else the highest received position.
+    """The sync standby that a person named; else the best: the old primary's own site first, else the
+    highest received position.
 
     Any member of /sync has every acknowledged commit; the position only saves replay, and the name
     breaks a tie so that two controllers choose the same one. None: no reachable sync standby.
     """
-    if dcs.lock is None or dcs.sync is None:
+    old = last_primary(dcs)
+    if old is None or dcs.sync is None:
         return None
-    home = view.site_of(dcs.lock.holder)
+    home = view.site_of(old)
+    named = standing(dcs)
+    if named is not None and named.candidate in dcs.sync.members - {old}:
+        return named.candidate, kind_of(view, old, named.candidate)
     reachable = [
-        name
-        for name in dcs.sync.members
-        if name != dcs.lock.holder and Reach.REACHABLE in votes(view, name).values()
+        name for name in dcs.sync.members if name != old and Reach.REACHABLE in votes(view, name).values()
     ]
     if not reachable:
         return None
@@ -44,4 +50,16 @@ def choose(view: View, dcs: DcsState) -> tuple[str, MoveKind] | None:
         return (view.site_of(name) != home, -(received_lsn(view, name) or 0), name)
 
     best = min(reachable, key=rank)
-    return best, MoveKind.IN_SITE if view.site_of(best) == home else MoveKind.CROSS_SITE
+    return best, kind_of(view, old, best)
+
+
+def kind_of(view: View, old: str, candidate: str) -> MoveKind:
+    """Raises KeyError for a host that `sites.yml` does not name."""
+    return MoveKind.IN_SITE if view.site_of(candidate) == view.site_of(old) else MoveKind.CROSS_SITE
+
+
+def last_primary(dcs: DcsState) -> str | None:
+    """Who holds the lock; while it is free, who wrote /sync: the last one that held it and was primary."""
+    if dcs.lock is not None:
+        return dcs.lock.holder
+    return dcs.sync.leader if dcs.sync is not None else None

@@ -17,10 +17,21 @@ PATH = Path("/etc/hanbat/failover.yml")
 
 
 @dataclass(frozen=True, slots=True)
+class Edge:
+    """A site's edge, as clients reach it."""
+
+    site: str
+    address: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Who I am, whom to probe, whom to ask. `addresses`: database host -> address.
 
     `etcd`: members in the order in which they are asked, (address, port).
+    `poolers`: application hosts whose gatekeeper holds transactions in a switchover.
+    `home`: the primary site.
     """
 
     cluster: str
@@ -32,6 +43,10 @@ class Config:
     etcd: tuple[tuple[str, int], ...]
     user: str
     password: str
+    patroni_port: int
+    poolers: tuple[str, ...]
+    home: str
+    edges: tuple[Edge, ...]
 
     def dcs(self) -> EtcdDcs:
         """A new client; each thread has its own."""
@@ -67,4 +82,8 @@ def load(path: Path) -> Config:
         etcd=tuple((row["address"], int(row["port"])) for row in data["etcd"]),
         user=data["observer"]["user"],
         password=data["observer"]["password"],
+        patroni_port=int(data["patroni_port"]),
+        poolers=tuple(data["poolers"] or ()),
+        home=data["home"],
+        edges=tuple(Edge(row["site"], row["address"], int(row["port"])) for row in data["edges"] or ()),
     )

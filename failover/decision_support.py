@@ -32,12 +32,14 @@ def waiting(cost: Waiting) -> str:
     """What waiting brings and costs."""
     lease = _or_unknown(
         cost.lease_left_ms,
-        lambda number: f"Patroni's lease runs out in {_seconds(number)}",
+        lambda number: (
+            f"Patroni's lease runs out in {_seconds(number)}" if number else "Patroni's lease has run out"
+        ),
         "it is unknown when Patroni's lease runs out",
     )
     deadlines = _or_unknown(
         cost.deadlines_crossed,
-        lambda number: f"waiting crosses {number} bid deadline{'' if number == 1 else 's'}",
+        lambda number: f"waiting crosses {number} bid deadline{'' if number == 1 else 's'} within the hour",
         "it is unknown which deadlines waiting crosses",
     )
     return f"{lease}; {deadlines}"

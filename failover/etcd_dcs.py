@@ -158,6 +158,15 @@ class EtcdDcs:
         if int(cast(dict[str, Any], result).get("TTL", 0)) <= 0:
             raise LeaseGone(f"lease {lease}")
 
+    def time_left_ms(self, lease: int) -> int | None:
+        """Until a lease runs out, to the second; 0 when it has. None: nobody answered."""
+        try:
+            return max(0, int(self._read("/v3/lease/timetolive", {"ID": str(lease)}).get("TTL", 0))) * 1000
+        except LeaseGone:
+            return 0
+        except (NotAnswered, ValueError, TypeError):
+            return None
+
     def _ordered(self) -> list[Member]:
         now = self.clock_s()
         return sorted(self.members, key=lambda member: member.avoided_until > now)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from failover.approvals import standing
 from failover.candidates import acknowledged_lsn, received_lsn
 from failover.policy import Mode, MoveKind
 from failover.view import DcsState, NotSeen, Operation, Phase, Reach, Role, SyncMode, View
@@ -69,21 +70,51 @@ def dcs_seen(view: View) -> Verdict:
     return holds("a majority of etcd answered")
 
 
-def lock_held(case: Case) -> Verdict:
-    """There is a lock to take. Without one Patroni's own race is under way, and is safe."""
-    return check(case.dcs.lock is not None, f"lock holder: {case.dcs.lock and case.dcs.lock.holder}")
+def not_patronis_race(case: Case) -> Verdict:
+    """There is a lock to take, or a free one that Patroni's own race is held back from (ADR 6).
+
+    Where Patroni may race for a free lock, its race is under way, and is safe.
+    """
+    if case.dcs.lock is not None:
+        return holds(f"lock holder: {case.dcs.lock.holder}")
+    if standing(case.dcs) is not None:
+        return holds("nobody holds the lock, and a person has said who should")
+    policy = case.view.policy
+    modes = {policy.mode(case.kind)} if case.kind else {policy.in_site, policy.cross_site}
+    return check(Mode.APPROVE in modes, f"nobody holds the lock; moves are {', '.join(sorted(modes))}")
 
 
 def primary_unreachable(case: Case) -> Verdict:
-    """At least two sites hold the primary unreachable over the whole window."""
+    """At least two sites hold the primary unreachable over the whole window.
+
+    Once nobody holds the lock, it is enough that nobody sees the last primary write: it had a whole
+    lease to come back, and what makes the move safe is /sync alone.
+    """
     if case.old is None:
         return unknown("no primary is known")
+    if case.dcs.lock is None:
+        writes = _writes(case, case.old)
+        return check(not writes, f"nobody holds the lock; {case.old} is seen as a primary: {writes}")
     against = sites_without(case.view, (case.old,))
     reason = f"{case.old} is unreachable from: {', '.join(sorted(against)) or 'nowhere'}"
     if len(against) >= 2:
         return holds(reason)
     seen = votes(case.view, case.old).values()
     return fails(reason) if Reach.REACHABLE in seen else unknown(reason)
+
+
+def primary_was_there(case: Case) -> Verdict:
+    """This controller has met the primary since it began to see the DCS, or has waited for a whole lease.
+
+    After a start, or after a majority of etcd was away, hosts that are only just starting are missed by
+    everybody. They had no chance to be seen, and Patroni's lease gives them one.
+    """
+    if case.dcs.lock is None or standing(case.dcs) is not None:
+        return holds("a lease has run out, or a person has decided")
+    if case.old in case.view.met:
+        return holds(f"{case.old} was met")
+    left = case.view.policy.start_ms - case.view.seeing_ms
+    return check(left <= 0, f"{case.old} may be starting: not met since {case.view.seeing_ms} ms")
 
 
 def no_hold(case: Case) -> Verdict:
@@ -122,10 +153,10 @@ def all_acknowledge(case: Case) -> Verdict:
 
 
 def sync_is_the_holders(case: Case) -> Verdict:
-    """/sync was written by the present lock holder, so it describes what *he* waits for."""
-    if case.dcs.sync is None or case.dcs.lock is None:
-        return unknown("/sync or /leader is absent")
-    leader, holder = case.dcs.sync.leader, case.dcs.lock.holder
+    """/sync was written by the lock holder, or its last one: it describes what *he* waits for."""
+    if case.dcs.sync is None or case.old is None:
+        return unknown("/sync is absent, or no primary is known")
+    leader, holder = case.dcs.sync.leader, case.dcs.lock.holder if case.dcs.lock else case.old
     return check(leader == holder, f"/sync names {leader}, the lock holder is {holder}")
 
 
@@ -154,10 +185,17 @@ def candidate_ready(case: Case) -> Verdict:
 
 
 def candidate_not_behind(case: Case) -> Verdict:
-    """It still has what /sync says that it has: its data directory was not lost or restored since."""
+    """It still has what /sync says that it has: its data directory was not lost or restored since.
+
+    When nobody has measured it (all observers began after the loss), a person's word that names the
+    candidate stands for that; /sync stays the proof.
+    """
     if case.candidate is None:
         return fails("no sync standby is reachable")
-    has, needs = received_lsn(case.view, case.candidate), acknowledged_lsn(case.view)
+    has = received_lsn(case.view, case.candidate)
+    needs = acknowledged_lsn(case.view, case.old) if case.old is not None else None
+    if has is not None and needs is None and standing(case.dcs) is not None:
+        return holds(f"{case.candidate} received {has}; a person has decided, nobody measured more")
     if has is None or needs is None:
         return unknown(f"{case.candidate} received {has}, the sync set had flushed {needs}")
     return check(has >= needs, f"{case.candidate} received {has}, the sync set had flushed {needs}")
@@ -170,6 +208,8 @@ def candidates_site_agrees(case: Case) -> Verdict:
     """
     if case.candidate is None or case.old is None:
         return fails("no sync standby is reachable")
+    if case.dcs.lock is None:
+        return holds("nobody holds the lock")
     home, against = case.view.site_of(case.candidate), sites_without(case.view, (case.old,))
     return check(home in against, f"{home} holds {case.old} unreachable: {home in against}")
 
@@ -177,12 +217,15 @@ def candidates_site_agrees(case: Case) -> Verdict:
 def scope_proved(case: Case) -> Verdict:
     """A change of site needs the whole site unreachable, from two sites, the candidate's among them.
 
-    An in-site move needs no more: that the candidate is reachable shows that the site is not lost.
+    An in-site move needs no more: that the candidate is reachable shows that the site is not lost. Nor
+    does a free lock, or a person's word: this guard keeps the site, not the commits.
     """
     if case.candidate is None or case.old is None or case.kind is None:
         return fails("no sync standby is reachable")
     if case.kind is MoveKind.IN_SITE:
         return holds("the move stays inside the site")
+    if case.dcs.lock is None or standing(case.dcs) is not None:
+        return holds("nobody holds the lock, or a person has decided")
     site = case.view.site_of(case.old)
     against = sites_without(case.view, case.view.hosts_at(site))
     proved = len(against) >= 2 and case.view.site_of(case.candidate) in against
@@ -190,31 +233,30 @@ def scope_proved(case: Case) -> Verdict:
 
 
 def policy_allows(case: Case) -> Verdict:
-    """Automatic, or approved by a person for this lock and this candidate. Unknown: nobody has said yes."""
-    if case.kind is None or case.dcs.lock is None:
+    """Approved by a person for this primary and this candidate, or automatic. Unknown: nobody said yes."""
+    if case.kind is None:
         return fails("no move to judge")
-    mode, approval = case.view.policy.mode(case.kind), case.dcs.approval
+    mode, approval = case.view.policy.mode(case.kind), standing(case.dcs)
+    if approval is not None and approval.candidate == case.candidate:
+        return holds(f"approved by {approval.by}")
     if mode is Mode.AUTOMATIC:
         return holds(f"{case.kind} moves are automatic")
     if mode is Mode.OBSERVE:
         return fails(f"{case.kind} moves are observed only")
-    given = (
-        approval is not None
-        and approval.candidate == case.candidate
-        and approval.lock_revision == case.dcs.lock.revision
-    )
-    if not given:
-        return unknown(f"{case.kind} moves need an approval")
-    return holds(f"approved by {approval.by}" if approval else "approved")
+    return unknown(f"{case.kind} moves need an approval")
 
 
 def intent_stands(case: Case) -> Verdict:
-    """The lock is still held by the host, and with the lease, that the intent names."""
+    """The lock is still held by the host, and with the lease, that the intent names; or nobody took it
+    since that lease ran out."""
     lock, intent = case.dcs.lock, case.operation
     if intent is None:
         return unknown("no intent")
-    same = lock is not None and (lock.holder, lock.lease) == (intent.old, intent.old_lease)
-    return check(same, f"lock holder: {lock and lock.holder}; intended against: {intent.old}")
+    if lock is None:
+        leader = case.dcs.sync and case.dcs.sync.leader
+        return check(leader == intent.old, f"nobody holds the lock; /sync names {leader}")
+    same = (lock.holder, lock.lease) == (intent.old, intent.old_lease)
+    return check(same, f"lock holder: {lock.holder}; intended against: {intent.old}")
 
 
 def candidate_holds_lock(case: Case) -> Verdict:
@@ -238,16 +280,21 @@ def within_promote_limit(case: Case) -> Verdict:
 
 def candidate_is_primary(case: Case) -> Verdict:
     """A fresh observer used the candidate as a primary."""
-    seen = [one.of(case.candidate or "") for one in fresh(case.view)]
-    writes = any(one.reach is Reach.REACHABLE and one.role is Role.PRIMARY for one in seen)
+    writes = _writes(case, case.candidate or "")
     return check(writes, f"{case.candidate} accepts writes: {writes}")
+
+
+def _writes(case: Case, host: str) -> bool:
+    seen = [one.of(host) for one in fresh(case.view)]
+    return any(one.reach is Reach.REACHABLE and one.role is Role.PRIMARY for one in seen)
 
 
 GUARDS: dict[str, Guard] = {
     guard.__name__: guard
     for guard in (
-        lock_held,
+        not_patronis_race,
         primary_unreachable,
+        primary_was_there,
         no_hold,
         not_paused,
         no_failover_key,

@@ -8,8 +8,18 @@ from typing import Any, cast
 
 from failover import transaction
 from failover.etcd_json import Entry
-from failover.transaction import APPROVAL, CONFIG, FAILOVER, HOLD, LEADER, OPERATION, SYNC
-from failover.view import Approval, Config, DcsState, Lock, NotSeen, SyncMode, SyncSet
+from failover.transaction import (
+    APPROVAL,
+    CONFIG,
+    FAILOVER,
+    HOLD,
+    LEADER,
+    OPERATION,
+    SIGNED,
+    STATUS,
+    SYNC,
+)
+from failover.view import Approval, Config, DcsState, Lock, NotSeen, Status, SyncMode, SyncSet
 
 MODES = {
     "on": SyncMode.ON,
@@ -39,6 +49,8 @@ def dcs_state(read: Mapping[str, Entry]) -> DcsState | NotSeen:
             operation_revision=_revision(operation),
             hold_revision=_revision(read.get(HOLD)),
             approval=_approval(read.get(APPROVAL)),
+            status=_status(read.get(STATUS)),
+            signed_epoch=signed_epoch(read),
         )
     except (KeyUnreadable, KeyError, ValueError, TypeError) as error:
         return NotSeen(f"a key cannot be read: {error}")
@@ -93,4 +105,19 @@ def _approval(entry: Entry | None) -> Approval | None:
     if entry is None:
         return None
     document = _document(entry, "the approval")
-    return Approval(str(document["candidate"]), int(document["lock_revision"]), str(document["by"]))
+    return Approval(
+        str(document["candidate"]),
+        str(document["old"]),
+        int(document["lock_revision"]),
+        str(document["by"]),
+        entry.revision,
+    )
+
+
+def _status(entry: Entry | None) -> Status | None:
+    return Status(entry.value, entry.revision) if entry else None
+
+
+def signed_epoch(read: Mapping[str, Entry]) -> int:
+    """Of the last forced failover; 0 if there was none. Raises ValueError for a key that is not ours."""
+    return max((int(key.removeprefix(SIGNED)) for key in read if key.startswith(SIGNED)), default=0)

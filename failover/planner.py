@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from failover import commands, transaction
-from failover.candidates import choose
+from failover.approvals import standing
+from failover.candidates import choose, last_primary
 from failover.commands import Command
 from failover.decision_support import support
 from failover.guards import GUARDS, Case, Verdict, dcs_seen
@@ -48,15 +49,17 @@ def plan(view: View) -> Decision:
 def _case(view: View) -> Case:
     """The takeover to judge: the one under way, or the one that could begin now.
 
-    While no site misses the primary there is no candidate to look for.
+    While no site misses the primary there is no candidate to look for, unless nobody holds the lock or a
+    person has asked.
     """
     dcs = view.dcs
     assert not isinstance(dcs, NotSeen)
     operation = dcs.operation
     if operation is not None and operation.phase not in ENDED:
         return Case(view, dcs, operation.old, operation.candidate, operation.kind, operation)
-    old = dcs.lock.holder if dcs.lock else None
-    missed = old is not None and sites_without(view, (old,))
+    old = last_primary(dcs)
+    asked = dcs.lock is None or standing(dcs) is not None
+    missed = old is not None and (asked or sites_without(view, (old,)))
     candidate, kind = (choose(view, dcs) if missed else None) or (None, None)
     return Case(view, dcs, old, candidate, kind, operation)
 
@@ -75,7 +78,7 @@ def _refuse(case: Case, verdict: Verdict) -> tuple[Command, ...]:
 
 
 def _ask(case: Case, verdict: Verdict) -> tuple[Command, ...]:
-    text = f"promoting {case.candidate} is proved to lose nothing and waits for your approval"
+    text = f"approval needed: promoting {case.candidate} is proved to lose nothing and waits for a person"
     return (commands.Tell(f"{text}; {support(case.view)}", urgent=True),)
 
 
@@ -84,17 +87,18 @@ def _say(case: Case, verdict: Verdict) -> tuple[Command, ...]:
 
 
 def _intend(case: Case, verdict: Verdict) -> tuple[Command, ...]:
-    lock, candidate, kind = case.dcs.lock, case.candidate, case.kind
-    assert lock is not None  # row 100
+    old, candidate, kind = case.old, case.candidate, case.kind
+    assert old is not None  # row 110
     assert candidate is not None  # row 180
     assert kind is not None  # comes with the candidate
-    intent = transaction.intend(lock, candidate, kind, case.operation)
+    intent = transaction.intend(old, case.dcs.lock, candidate, kind, case.operation)
     return (commands.Write(transaction.advance(intent, case.dcs.operation_revision), "intended"),)
 
 
 def _transact(case: Case, verdict: Verdict) -> tuple[Command, ...]:
     assert case.old is not None
-    behind = witnesses(case.view, sites_without(case.view, (case.old,)))
+    held = case.dcs.lock is not None
+    behind = witnesses(case.view, sites_without(case.view, (case.old,))) if held else {}
     return (
         commands.TakeLock(
             transaction.takeover(case.dcs, behind), case.view.policy.dcs_fresh_ms - case.view.dcs_age_ms
@@ -135,7 +139,8 @@ def _confirm(case: Case, verdict: Verdict) -> tuple[Command, ...]:
 
 
 def _revoke(case: Case, verdict: Verdict) -> tuple[Command, ...]:
-    return (commands.RevokeLease(_under_way(case).old_lease), _step(case, Phase.REVOKED))
+    lease = _under_way(case).old_lease
+    return (*((commands.RevokeLease(lease),) if lease else ()), _step(case, Phase.REVOKED))
 
 
 def _route(case: Case, verdict: Verdict) -> tuple[Command, ...]:

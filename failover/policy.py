@@ -15,7 +15,7 @@ class Mode(StrEnum):
     """Who decides about a kind of move."""
 
     AUTOMATIC = "automatic"
-    APPROVE = "approve"  # a person confirms; Patroni's own move is held back by `failover_priority: 0`
+    APPROVE = "approve"  # a person confirms; Patroni's own move is held back (ADR 6)
     OBSERVE = "observe"  # say what would be done, and do nothing
 
 
@@ -29,6 +29,9 @@ class Policy:
     `block_ms`: pause after an operation has ended, well or badly, before the next one may begin.
     `lock_limit_ms`: how long the candidate may take to get the lock before the offer is withdrawn.
     `promote_limit_ms`: how long it may take to accept writes before people are called.
+    `cut_ms`: a controller that has not seen the DCS for longer begins anew: it has met no host yet.
+    `start_ms`: a primary that a controller has not met since it began counts as missed only after so
+    long: it may be starting. As long as Patroni's lease, which decides by then.
     """
 
     in_site: Mode = Mode.AUTOMATIC
@@ -39,6 +42,8 @@ class Policy:
     block_ms: int = 30_000
     lock_limit_ms: int = 5000
     promote_limit_ms: int = 30_000
+    cut_ms: int = 10_000
+    start_ms: int = 20_000
 
     def mode(self, kind: MoveKind) -> Mode:
         return self.in_site if kind is MoveKind.IN_SITE else self.cross_site

@@ -15,12 +15,15 @@ from pathlib import Path
 from failover import config as configuration
 from failover import planner
 from failover.assembly import Assembly
+from failover.config import Config
 from failover.effects import Journal
 from failover.etcd_dcs import EtcdDcs, NotAnswered
 from failover.etcd_json import EtcdAnswerWrong
 from failover.executor import Answer, Executor
 from failover.observer import Publisher, Sight, monotonic_ms, start
 from failover.planner import Decision
+from failover.probe_edge import EdgeWatch
+from failover.probe_patroni import PatroniWatch, WithPatroni
 from failover.probe_sql import SqlProbe
 from failover.view import NotSeen, View
 
@@ -39,6 +42,7 @@ class Controller:
     dcs: EtcdDcs
     executor: Executor
     clock_ms: Callable[[], int] = monotonic_ms
+    sight: Sight | None = None  # of the observer beside us: it publishes how old the operation is
     _row: int = -1
     _reason: str = ""
     _told_ms: int = field(default=-(10**9))
@@ -46,6 +50,8 @@ class Controller:
     def turn(self) -> bool:
         """Whether something was carried out, so that the next turn should follow at once."""
         view = self.read()
+        if self.sight is not None and not isinstance(view.dcs, NotSeen) and view.dcs.operation:
+            self.sight.take_operation(view.dcs.operation_revision, view.operation_age_ms)
         decision = planner.plan(view)
         self._log(decision)
         if not decision.commands:
@@ -89,17 +95,31 @@ def run(controller: Controller, sight: Sight, stopped: Callable[[], bool]) -> No
         time.sleep(max(0.005, period - (time.monotonic() - began)))
 
 
+def observe(config: Config, sight: Sight, stopped: Callable[[], bool]) -> None:
+    """Starts all threads of the observer."""
+    patronis = {
+        host: PatroniWatch(host, address, config.patroni_port, monotonic_ms)
+        for host, address in config.addresses.items()
+    }
+    probers = {
+        host: WithPatroni(SqlProbe(config.dsn(host), monotonic_ms), watch, monotonic_ms)
+        for host, watch in patronis.items()
+    }
+    edges = [EdgeWatch(edge.site, edge.address, edge.port, sight, monotonic_ms) for edge in config.edges]
+    publisher = Publisher(config.me, config.site, sight, config.dcs())
+    start(publisher, sight, probers, [*patronis.values(), *edges], stopped)
+
+
 def main(argv: list[str]) -> int:
     """Runs until it is stopped."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(name)s: %(message)s")
     config = configuration.load(Path(argv[1]))
-    sight = Sight(tuple(host.name for host in config.hosts))
-    publisher = Publisher(config.me, config.site, sight, config.dcs())
-    probers = {host.name: SqlProbe(config.dsn(host.name), monotonic_ms) for host in config.hosts}
-    start(publisher, sight, probers, lambda: False)
+    sight = Sight(tuple(host.name for host in config.hosts), edges=tuple(edge.site for edge in config.edges))
+    observe(config, sight, lambda: False)
     dcs = config.dcs()
     executor = Executor(dcs, Journal(monotonic_ms), monotonic_ms)
-    controller = Controller(Assembly(config.me, config.policy, config.hosts), dcs, executor)
+    assembly = Assembly(config.me, config.policy, config.hosts)
+    controller = Controller(assembly, dcs, executor, sight=sight)
     logger.info("%s at %s: window %s ms", config.me, config.site, config.policy.window_ms)
     run(controller, sight, lambda: False)
     return 0

@@ -50,8 +50,9 @@ class Row:
 
 TABLE: tuple[Row, ...] = (
     # Nothing under way. Row 110 is where a healthy system ends, many times a minute.
-    Row(100, IDLE, "lock_held", NOT_HOLDS, Action.NOTHING),
+    Row(100, IDLE, "not_patronis_race", NOT_HOLDS, Action.NOTHING),
     Row(110, IDLE, "primary_unreachable", NOT_HOLDS, Action.NOTHING),
+    Row(115, IDLE, "primary_was_there", NOT_HOLDS, Action.NOTHING),
     Row(120, IDLE, "no_hold", NOT_HOLDS, Action.NOTHING),
     Row(130, IDLE, "not_paused", NOT_HOLDS, Action.NOTHING),
     Row(140, IDLE, "block_over", NOT_HOLDS, Action.NOTHING),

@@ -10,6 +10,7 @@ import json
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from failover.approvals import standing
 from failover.policy import MoveKind
 from failover.view import DcsState, Lock, Operation, Phase
 
@@ -17,10 +18,12 @@ LEADER = "patroni/leader"
 SYNC = "patroni/sync"
 CONFIG = "patroni/config"
 FAILOVER = "patroni/failover"
+STATUS = "patroni/status"
 OPERATION = "hanbat/operation"
 HOLD = "hanbat/hold"
 APPROVAL = "hanbat/approval"
 VERDICT = "hanbat/verdict/"  # + observer; see `view.Observation`
+SIGNED = "hanbat/signed/"  # + epoch: who signed for the loss of a forced failover
 
 
 class Target(StrEnum):
@@ -111,7 +114,8 @@ def advance(operation: Operation, revision: int, *, withdraw: bool = False) -> T
 
 
 def takeover(dcs: DcsState, witnesses: dict[str, int]) -> Transaction:
-    """Take the lock from the old primary and offer it to the candidate. The whole proof is compared.
+    """Take the lock from the old primary, if it has it, and offer it to the candidate. The whole proof is
+    compared.
 
     `dcs` is the state that the plan was made from; its operation is the intent. `witnesses` are the
     observers whose verdicts the plan rests on, with the revisions of those verdicts: a controller that
@@ -122,39 +126,60 @@ def takeover(dcs: DcsState, witnesses: dict[str, int]) -> Transaction:
     together with the new revision of /sync, and the old primary could shrink its sync set (ADR 5).
     /sync is written back unchanged: only its revision moves, so that no compare-and-swap prepared by the
     old primary from an older snapshot can succeed any more.
+
+    A free lock is left as it is: /leader must be absent, and /status is written anew last, which wakes the
+    candidate (its Patroni's watch is not woken by /failover). A person's approval is used up.
     """
     lock, sync, config, intent = dcs.lock, dcs.sync, dcs.config, dcs.operation
-    if lock is None or sync is None or config is None or intent is None:
-        raise ValueError("a takeover needs /leader, /sync, /config and an intent")
+    if sync is None or config is None or intent is None:
+        raise ValueError("a takeover needs /sync, /config and an intent")
     offer = json.dumps({"leader": intent.old, "member": intent.candidate})
     transacted = replace(intent, phase=Phase.TRANSACTED, epoch=intent.epoch + 1)
+    approval = standing(dcs)
     return Transaction(
         compares=(
-            Compare(LEADER, Target.VALUE, intent.old),
-            unchanged(LEADER, lock.revision),
+            *_lock_as_read(lock),
             unchanged(SYNC, sync.revision),
             unchanged(CONFIG, config.revision),
             unchanged(FAILOVER, dcs.failover_emptied),
             absent(HOLD),
             unchanged(OPERATION, dcs.operation_revision),
             *(unchanged(VERDICT + name, revision) for name, revision in sorted(witnesses.items())),
+            *((unchanged(APPROVAL, approval.revision),) if approval else ()),
+            *((unchanged(STATUS, dcs.status.revision),) if dcs.status and lock is None else ()),
         ),
         changes=(
-            Delete(LEADER),
+            *((Delete(LEADER),) if lock else ()),
             Put(SYNC, sync.value),
             Put(FAILOVER, offer),
             Put(OPERATION, encode(transacted)),
+            *((Delete(APPROVAL),) if approval else ()),
+            *((Put(STATUS, woken(dcs.status.value)),) if dcs.status and lock is None else ()),
         ),
     )
 
 
-def intend(lock: Lock, candidate: str, kind: MoveKind, last: Operation | None) -> Operation:
-    """The intent to take the lock from its present holder. The epoch rises with the transaction, not here."""
+def _lock_as_read(lock: Lock | None) -> tuple[Compare, ...]:
+    if lock is None:
+        return (absent(LEADER),)
+    return (Compare(LEADER, Target.VALUE, lock.holder), unchanged(LEADER, lock.revision))
+
+
+def woken(status: str) -> str:
+    """The same JSON, another text: a watch sees a change where there is none in meaning."""
+    return status[:-1] if status.endswith(" ") else status + " "
+
+
+def intend(old: str, lock: Lock | None, candidate: str, kind: MoveKind, last: Operation | None) -> Operation:
+    """The intent to replace a primary. The epoch rises with the transaction, not here.
+
+    `lock` None: it has run out; then there is no lease to revoke afterwards (0).
+    """
     return Operation(
         epoch=last.epoch if last else 0,
         phase=Phase.INTENDED,
         kind=kind,
-        old=lock.holder,
+        old=old,
         candidate=candidate,
-        old_lease=lock.lease,
+        old_lease=lock.lease if lock else 0,
     )

@@ -142,11 +142,25 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """A person's yes to one takeover. It stands for this lock only: a new holder needs a new yes."""
+    """A person's yes to one takeover, from one primary. A new holder of the lock needs a new yes.
+
+    `lock_revision`: of the lock that was to be taken; 0 when nobody held it. `revision`: the approval's own.
+    It is written under a short lease and used up by the transaction that it allows.
+    """
 
     candidate: str
+    old: str
     lock_revision: int
     by: str
+    revision: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Patroni's `/status`: rewritten, with the same meaning, it wakes every standby's Patroni at once."""
+
+    value: str
+    revision: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +171,7 @@ class DcsState:
     `failover_revision`: of an offer in /failover, anybody's; 0 when nothing is offered.
     `failover_emptied`: of /failover when it stands there and offers nothing: Patroni writes `{}` into it
     after a switchover and does not delete it.
+    `signed_epoch`: of the last forced failover, 0 if there was none.
     """
 
     lock: Lock | None
@@ -168,6 +183,8 @@ class DcsState:
     operation_revision: int = 0
     hold_revision: int = 0
     approval: Approval | None = None
+    status: Status | None = None
+    signed_epoch: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +220,8 @@ class View:
     `dcs_age_ms`: since the read of the DCS *began*.
     `operation_age_ms`: since this controller first saw the operation's present revision. A controller
     that has just started begins at 0 and so waits longer, never shorter.
+    `seeing_ms`: since this controller began to see the DCS without a break. `met`: the hosts that a fresh
+    observer has reached since then.
     """
 
     me: str
@@ -214,6 +233,8 @@ class View:
     observations: tuple[Observation, ...]
     prospects: tuple[Prospect, ...] = ()
     waiting: Waiting = field(default=Waiting(None, None))
+    seeing_ms: int = 0
+    met: frozenset[str] = frozenset()
 
     def site_of(self, host: str) -> str:
         """Raises KeyError for a host that `sites.yml` does not name."""

@@ -24,8 +24,13 @@ COMMANDS = {
     "render": "hanbat.commands.render:render",
     "errors": "hanbat.commands.errors:errors",
     "status": "failover.status_cli:status",
+    "validate": "failover.switchover_cli:validate",
+    "switchover": "failover.switchover_cli:switchover",
+    "failback": "failover.switchover_cli:failback",
+    "salvage": "replication.salvage_cli:salvage",
     "lab": "lab.cli:lab",
     "drill": "lab.drill.cli:drill",
+    "bench": "lab.bench.cli:bench",
 }
 
 

@@ -18,6 +18,9 @@ OBSERVER_USER = "hanbat_observer"
 
 ETCD_UNITS = ("hanbat-etcd.service", "hanbat-dcs-steward.service")
 FAILOVER_UNIT = "hanbat-failover.service"
+GATEKEEPER_UNIT = "hanbat-gatekeeper.service"
+# Evidence of what a returning host had alone: outside the data directory, which a re-clone removes.
+SALVAGE_DIR = "/var/lib/hanbat/salvage"
 DB_UNITS = ("hanbat-patroni.service", "hanbat-lsn-ring.service")
 
 
@@ -32,6 +35,11 @@ def observers(topology: Topology) -> tuple[Host, ...]:
     if not topology.failover.enabled:
         return ()
     return tuple(host for host in topology.hosts if host.has(HostRole.ETCD) or host.has(HostRole.DB))
+
+
+def gatekeepers(topology: Topology) -> tuple[Host, ...]:
+    """Application hosts on which a gatekeeper stands; none when the controllers are not enabled."""
+    return topology.hosts_with(HostRole.APP) if topology.failover.enabled else ()
 
 
 def bin_dir(topology: Topology) -> str:

@@ -82,6 +82,8 @@ class LsnWatch:
             "received_lsn": self._received,
             "lag_bytes": exposure.lag_bytes if exposure is not None and fresh else None,
             "rpo_seconds": seconds,
+            # The same also when the primary has not been seen for a while: for who must decide without it.
+            "exposed_seconds": exposure.seconds if exposure is not None else None,
             "rpo_at_least_seconds": exposure.at_least_s if exposure is not None else None,
             "known": (Known.YES if seconds is not None else Known.UNKNOWN).value,
             "age_seconds": age_s,

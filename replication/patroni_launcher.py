@@ -1,11 +1,18 @@
 """Starts Patroni: `python -m replication.patroni_launcher /etc/hanbat/patroni.yml`.
 
-Three things Patroni 4.1 does not do by itself, and nothing else:
+What Patroni 4.1 does not do by itself, and nothing else:
 
 - It waits until a member of the DCS is healthy and puts that one first (`PATRONI_ETCD3_HOSTS`):
   Patroni asks the first of its list at its start and ends, or sleeps 5 s, when that one is down.
 - In the synchronous modes a holder of the lock that `/sync` does not name gives it back
   (`replication.named_holder`, ADR 0005).
+- Where a person must approve a move, no host of the other side takes a free lock by itself
+  (`replication.held_back`, ADR 0006).
+- `synchronous_standby_names` is emptied only after `/sync` was (`replication.kept_set`).
+- A primary that was offered away takes its lock back only if it can still commit
+  (`replication.shown_commit`).
+- A planned handover does without Patroni's pauses (`replication.quick_handover`).
+- A returning host's unreplicated tail is kept before it is rewound or cloned (`replication.salvage_hook`).
 - In `max_protection` it replaces `SyncHandler.set_synchronous_standby_names`, so that a commit
   always waits for a standby of another site (`replication.remote_sync`, ADR 0003).
 
@@ -118,7 +125,16 @@ def _launch(config: Path) -> None:
     from patroni.__main__ import main as patroni_main  # pyright: ignore[reportMissingTypeStubs]
     from patroni.version import __version__  # pyright: ignore[reportMissingTypeStubs]
 
-    from replication import named_holder, remote_sync
+    from replication import (
+        held_back,
+        kept_set,
+        named_holder,
+        quick_handover,
+        remote_sync,
+        salvage_hook,
+        salvage_settings,
+        shown_commit,
+    )
 
     check_version(__version__)
     mode, remote = protection(os.environ)
@@ -126,6 +142,12 @@ def _launch(config: Path) -> None:
         _etcd_hosts(config), healthy=is_healthy, limit_s=DCS_WAIT_S, now=time.monotonic, sleep=time.sleep
     )
     os.environ["PATRONI_ETCD3_HOSTS"] = ",".join(hosts)
+    quick_handover.install()
+    shown_commit.install()
+    salvage_hook.install(salvage_settings.load()).compare_what_is_left()
+    kept_set.install()
+    if held_back.PATH.exists():  # where the controllers are not enabled there is none
+        held_back.install()
     if mode != MAX_PERFORMANCE:
         named_holder.install()
     if mode == MAX_PROTECTION:

@@ -9,6 +9,7 @@ from hanbat.rendering import File, template
 from hanbat.secrets_file import Secrets
 from hanbat.topology import Host, HostRole, ProtectionMode, SiteRole, Topology
 from replication import access, layout, protection, server, sync_set
+from replication.salvage_settings import LIMITS, described_tables
 
 UNITS = "/etc/systemd/system"
 
@@ -19,6 +20,7 @@ def render(topology: Topology, host: Host, secrets: Secrets) -> Iterator[File]:
         yield from _etcd(topology, host)
     if host.has(HostRole.DB):
         yield from _patroni(topology, host, secrets)
+        yield _salvage(topology, host)
         yield from _lsn_ring(topology, host, secrets)
 
 
@@ -62,6 +64,11 @@ def _patroni(topology: Topology, host: Host, secrets: Secrets) -> Iterator[File]
     strict = topology.replication.mode is ProtectionMode.MAX_PROTECTION
     unit = _text("hanbat-patroni.service.j2", topology, host, remote=remote, strict=strict)
     yield File(f"{UNITS}/hanbat-patroni.service", unit)
+
+
+def _salvage(topology: Topology, host: Host) -> File:
+    text = _text("salvage.yml.j2", topology, host, limits=LIMITS, tables=described_tables())
+    return File("/etc/hanbat/salvage.yml", text)
 
 
 def _lsn_ring(topology: Topology, host: Host, secrets: Secrets) -> Iterator[File]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from failover import planner, transaction
 from failover.assembly import Assembly
+from failover.candidates import acknowledged_lsn
 from failover.etcd_json import Entry
 from failover.freshness import NEVER_MS
 from failover.policy import Policy
@@ -79,6 +82,9 @@ def test_what_promoting_would_lose() -> None:
 def test_a_lost_site_ends_in_an_intent() -> None:
     """The observer of Daejeon is silent; its lease still runs, and its opinion is not needed."""
     reader, decisions = assembly(), list[planner.Decision]()
+    for sequence in (-1, 0):  # all was well
+        read = READ | pulse("wt", "sejong", sequence, primary("dj-db1"))
+        reader.view(read, 1000 * sequence, 1000 * sequence - 4000)
     for sequence in range(1, 5):
         now = 400 * sequence
         missed = (gone("dj-db1", now), gone("dj-db2", now), standby("gg-db1"))
@@ -90,3 +96,40 @@ def test_a_lost_site_ends_in_an_intent() -> None:
     written = decisions[3].commands[0]
     assert isinstance(written, planner.commands.Write)
     assert written.what == Phase.INTENDED
+
+
+def test_whom_a_controller_has_met_is_forgotten_when_the_dcs_was_away() -> None:
+    reader = assembly()
+    for sequence, now in ((1, 1000), (2, 2000), (3, 4999), (4, 5000)):
+        read = READ | pulse("wt", "sejong", sequence, primary("dj-db1"), gone("dj-db2"))
+        seen = reader.view(read, 0, now)
+        assert seen.met == (frozenset({"dj-db1"}) if now == 5000 else frozenset())  # the others' time
+    assert seen.seeing_ms == 4000
+    later = READ | pulse("wt", "sejong", 5, gone("dj-db1"))
+    assert reader.view(later, 0, 15_000).met == {"dj-db1"}  # away for ten seconds: an election may be long
+    reader.unseen("no majority", 18_000)
+    again = reader.view(later, 0, 25_001)
+    assert (again.met, again.seeing_ms) == (frozenset(), 0)
+
+
+def test_a_dead_observers_last_word_introduces_nobody() -> None:
+    reader = assembly()
+    assert reader.view(READ | pulse("wt", "sejong", 1, primary("dj-db1")), 0, 10).met == frozenset()
+
+
+def test_positions_from_before_a_forced_failover_are_forgotten() -> None:
+    """dj-db1 had more than gg-db1, which was forced; dj-db1 is primary again, with less."""
+    reader = assembly()
+
+    def position(epoch: int, sync_lsn: int, signed: bool) -> int | None:
+        operation = replace(INTENT, phase=Phase.DONE, epoch=epoch)
+        read = READ | {OPERATION: Entry(transaction.encode(operation), 40 + epoch)}
+        read |= {transaction.SIGNED + "5": Entry("{}", 50)} if signed else {}
+        read |= pulse("wt", "sejong", 1, primary("dj-db1", sync_lsn))
+        view = reader.view(read, 0, 10)
+        return acknowledged_lsn(view, "dj-db1")
+
+    assert position(4, 900, signed=False) == 900
+    assert position(5, 900, signed=True) is None
+    assert position(6, 850, signed=True) == 850
+    assert position(6, 850, signed=True) == 850

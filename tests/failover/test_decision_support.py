@@ -12,7 +12,7 @@ def test_the_example_of_the_design() -> None:
     told = support(view(prospects=(Prospect("gg-db1", 8192, 3200, 41, 400),), waiting=Waiting(9000, 3)))
     assert told == (
         "promoting gg-db1 now loses at most 3.2 s, 41 transactions, 8192 bytes (known 0.4 s ago); "
-        "Patroni's lease runs out in 9.0 s; waiting crosses 3 bid deadlines"
+        "Patroni's lease runs out in 9.0 s; waiting crosses 3 bid deadlines within the hour"
     )
 
 

@@ -46,8 +46,44 @@ def test_dcs_seen_else_a_controller_that_slept_would_act_on_an_old_read() -> Non
     assert plan(view(dcs_age_ms=1001)).commands == ()
 
 
-def test_lock_held_else_patronis_own_race_would_be_disturbed() -> None:
-    assert plan(view(dcs=replace(DCS, lock=None))).row.guard == "lock_held"
+FREE = replace(DCS, lock=None)
+ASKS = Policy(cross_site=Mode.APPROVE)
+YES = Approval("gg-db1", "dj-db1", lock_revision=10, by="kim", revision=90)
+
+
+@pytest.mark.parametrize("mode", [Mode.AUTOMATIC, Mode.OBSERVE])
+def test_not_patronis_race_else_it_would_be_disturbed(mode: Mode) -> None:
+    assert plan(view(dcs=FREE, policy=Policy(cross_site=mode))).row.guard == "not_patronis_race"
+
+
+def test_a_free_lock_that_patroni_is_held_back_from_waits_for_a_person() -> None:
+    assert plan(view(dcs=FREE, policy=ASKS)).row.action is Action.ASK
+    assert plan(view(dcs=replace(FREE, approval=YES), policy=ASKS)).row.action is Action.INTEND
+
+
+def test_an_in_site_standby_that_may_race_is_left_to_patroni() -> None:
+    assert plan(view(HOST_LOST, FREE, policy=ASKS)).row.guard == "not_patronis_race"
+
+
+def test_a_free_lock_is_not_offered_while_the_last_primary_is_seen_to_write() -> None:
+    seen = view(CALM, replace(FREE, approval=YES), policy=ASKS)
+    assert plan(seen).row.guard == "primary_unreachable"
+
+
+def test_a_free_lock_needs_the_sync_set_all_the_same() -> None:
+    async_only = replace(FREE, approval=YES, sync=SyncSet("dj-db1", frozenset({"dj-db2"}), 20, "{}"))
+    assert plan(view(dcs=async_only, policy=ASKS)).row.action is Action.REFUSE
+    of_another = replace(FREE, approval=YES, sync=SyncSet("dj-db2", frozenset({"gg-db1"}), 20, "{}"))
+    assert plan(view(dcs=of_another, policy=ASKS)).row.guard == "candidate_not_behind"  # another's yes
+
+
+def test_primary_was_there_else_a_primary_that_is_starting_would_be_replaced() -> None:
+    """Everything comes back at once: observers are up before PostgreSQL is."""
+    stops_at("primary_was_there", view(met=frozenset({"gg-db1"}), seeing_ms=19_999))
+    assert plan(view(met=frozenset(), seeing_ms=20_000)).row.action is Action.INTEND
+    assert plan(view(met=frozenset({"dj-db1"}), seeing_ms=2000)).row.action is Action.INTEND
+    asked = view(met=frozenset(), seeing_ms=0, dcs=replace(DCS, approval=YES))
+    assert plan(asked).row.action is Action.INTEND
 
 
 def test_primary_unreachable_else_a_healthy_primary_would_lose_its_lock() -> None:
@@ -145,6 +181,7 @@ def test_candidate_not_behind_else_a_restored_standby_would_lose_commits() -> No
 
 def test_candidate_not_behind_is_unknown_when_nobody_measured() -> None:
     stops_at("candidate_not_behind", view(SITE_LOST[1:]))
+    assert plan(view(SITE_LOST[1:], replace(DCS, approval=YES))).row.action is Action.INTEND
 
 
 def test_candidates_site_agrees_else_two_far_sites_would_move_a_primary_that_its_own_site_reaches() -> None:
@@ -174,9 +211,10 @@ def stops_at_policy(policy: Policy, action: Action) -> None:
 def test_an_approval_is_for_one_candidate_and_one_lock() -> None:
     policy = Policy(cross_site=Mode.APPROVE)
     for approval, action in (
-        (Approval("gg-db1", lock_revision=10, by="kim"), Action.INTEND),
-        (Approval("gg-db1", lock_revision=9, by="kim"), Action.ASK),
-        (Approval("dj-db2", lock_revision=10, by="kim"), Action.ASK),
+        (Approval("gg-db1", "dj-db1", lock_revision=10, by="kim"), Action.INTEND),
+        (Approval("gg-db1", "dj-db1", lock_revision=9, by="kim"), Action.ASK),
+        (Approval("gg-db1", "dj-db2", lock_revision=10, by="kim"), Action.ASK),
+        (Approval("gg-db2", "dj-db1", lock_revision=10, by="kim"), Action.ASK),
     ):
         assert plan(view(dcs=replace(DCS, approval=approval), policy=policy)).row.action is action
 
@@ -188,6 +226,12 @@ def test_intent_stands_else_an_old_intent_would_hit_a_new_primary() -> None:
     moved = replace(seen, dcs=replace(seen.dcs, lock=replace(seen.dcs.lock, lease=99)))
     assert plan(moved).row.action is Action.ABORT
     assert plan(moved).row.guard == "intent_stands"
+
+
+def test_an_intent_outlives_the_lease_that_it_was_written_against() -> None:
+    assert plan(intended(dcs=FREE)).row.action is Action.TRANSACT
+    taken = replace(FREE, sync=SyncSet("dj-db2", frozenset({"gg-db1"}), 22, "{}"))
+    assert plan(intended(dcs=taken)).row.guard == "intent_stands"  # another was primary since
 
 
 def test_within_lock_limit_else_an_offer_nobody_takes_would_stand_for_ever() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from failover.observer import ALARM_MS, Sight
+from failover.probe_edge import EdgeAsked
+from failover.publication import EdgeSeen, EdgeState, Remembered
 from failover.streaks import Probe
 from failover.view import Reach
 
@@ -45,3 +47,19 @@ def test_the_alarm_ends_although_the_host_stays_away() -> None:
     probed(sight, clock, ALARM_MS + 600, Reach.REACHABLE)
     probed(sight, clock, ALARM_MS + 800, Reach.UNREACHABLE)
     assert [one.host for one in sight.missed()] == ["dj-db1"]
+
+
+def test_edges_and_the_operations_age_are_published() -> None:
+    clock = Clock()
+    sight = Sight(("dj-db1",), clock, edges=("daejeon", "gyeonggi"))
+    assert sight.pulse("o", "daejeon", 1).operation is None
+    clock.now_ms = 1000
+    sight.take_edge("daejeon", EdgeAsked(980, 1000, EdgeState.OK))
+    sight.take_operation(40, 700)
+    clock.now_ms = 1500
+    pulse = sight.pulse("o", "daejeon", 2)
+    assert pulse.edges == (
+        EdgeSeen("daejeon", EdgeState.OK, 500, 20, 500),
+        EdgeSeen("gyeonggi", EdgeState.UNKNOWN),
+    )
+    assert pulse.operation == Remembered(40, 1200)

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import psycopg2
 import pytest
 
 from failover.etcd_json import Entry
 from failover.probe_sql import Silent, outcome_of, reach_of, waits_for
-from failover.publication import PULSE, Detail, Pulse, decode, encode, publish, pulses, verdict
+from failover.publication import (
+    PULSE,
+    Detail,
+    EdgeSeen,
+    EdgeState,
+    Pulse,
+    Remembered,
+    decode,
+    encode,
+    publish,
+    pulses,
+    verdict,
+)
 from failover.streaks import Probe, Streak, extended, seen
 from failover.transaction import VERDICT, Put, unchanged
 from failover.view import HostSeen, Reach, Role
@@ -42,6 +57,14 @@ def test_so_does_a_probe_that_told_nothing() -> None:
     assert seen("h", streak, 900, 1000).for_ms == 100
 
 
+def test_what_took_long_to_be_sure_of_counts_from_its_beginning() -> None:
+    sure = replace(probe(3000, GONE), since_ms=900)
+    assert seen("h", after(probe(0, UP), sure), 3100, 1000).for_ms == 2200
+    assert seen("h", after(probe(0, UP), probe(2800, GONE), sure), 3100, 1000).for_ms == 2200
+    later = replace(probe(3200, GONE), since_ms=3000)
+    assert seen("h", after(probe(0, UP), sure, later), 3300, 1000).for_ms == 2400
+
+
 def test_an_observer_without_a_recent_probe_knows_nothing() -> None:
     assert seen("h", after(probe(0, GONE)), 1100, 1000).reach is UNKNOWN
     assert seen("h", None, 0, 1000).reach is UNKNOWN
@@ -61,12 +84,33 @@ PULSE_1 = Pulse(
         HostSeen("dj-db1", UP, 9000, Role.PRIMARY, sync_lsn=480),
         HostSeen("gg-db1", GONE, 200, received_lsn=470),
     ),
-    {"dj-db1": Detail(primary_lsn=490, commit_ms=3), "gg-db1": Detail("silent")},
+    {
+        "dj-db1": Detail(primary_lsn=490, commit_ms=3, patroni="answers"),
+        "gg-db1": Detail("silent", patroni="refused", patroni_mute_ms=200),
+    },
+    (
+        EdgeSeen("daejeon", EdgeState.OK, 9000, 12, 300),
+        EdgeSeen("gyeonggi", EdgeState.FAILED, 400, None, 100, "silent"),
+        EdgeSeen("none", EdgeState.UNKNOWN),
+    ),
+    Remembered(40, 1200),
 )
 
 
 def test_a_pulse_comes_back_as_it_was() -> None:
     assert decode(PULSE_1.observer, encode(PULSE_1)) == PULSE_1
+
+
+def test_a_pulse_of_an_observer_that_asks_no_edge_is_read_too() -> None:
+    old = json.loads(encode(PULSE_1))
+    del old["edges"], old["operation"]
+    for row in old["hosts"]:
+        row.pop("patroni", None)
+        row.pop("patroni_mute_ms", None)
+    found = decode(PULSE_1.observer, json.dumps(old))
+    assert (found.edges, found.operation) == ((), None)
+    assert found.hosts == PULSE_1.hosts
+    assert found.details["dj-db1"] == Detail(primary_lsn=490, commit_ms=3)
 
 
 def test_the_verdict_is_written_only_when_it_changes() -> None:

@@ -7,7 +7,7 @@ import pytest
 from failover import transaction
 from failover.etcd_json import Entry
 from failover.patroni_keys import dcs_state
-from failover.view import Approval, DcsState, Lock, NotSeen, SyncMode
+from failover.view import Approval, DcsState, Lock, NotSeen, Status, SyncMode
 
 from .views import INTENT
 
@@ -69,14 +69,19 @@ def test_our_own_keys() -> None:
     read = READ | {
         "hanbat/operation": Entry(transaction.encode(INTENT), 40),
         "hanbat/hold": Entry("people", 41),
-        "hanbat/approval": Entry('{"candidate":"gg-db1","lock_revision":10,"by":"kim"}', 42),
+        "hanbat/approval": Entry('{"candidate":"gg-db1","old":"dj-db1","lock_revision":10,"by":"kim"}', 42),
+        "hanbat/signed/9": Entry("{}", 44),
+        "hanbat/signed/10": Entry("{}", 45),
+        "patroni/status": Entry('{"optime":7}', 46),
         "patroni/failover": Entry('{"leader":"dj-db1","member":"gg-db1"}', 43),
     }
     found = dcs_state(read)
     assert isinstance(found, DcsState)
     assert (found.operation, found.operation_revision) == (INTENT, 40)
     assert (found.hold_revision, found.failover_revision) == (41, 43)
-    assert found.approval == Approval("gg-db1", 10, "kim")
+    assert found.approval == Approval("gg-db1", "dj-db1", 10, "kim", 42)
+    assert found.signed_epoch == 10  # by number, not by text
+    assert found.status == Status('{"optime":7}', 46)
 
 
 def test_an_emptied_failover_key_offers_nothing() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -11,14 +12,16 @@ from hypothesis import strategies as st
 from failover.candidates import choose
 from failover.commands import CutSessions, PushRoutes, RevokeLease, TakeLock, Tell, Write
 from failover.planner import plan
-from failover.policy import MoveKind
+from failover.policy import Mode, MoveKind, Policy
 from failover.table import TABLE, Action, Row, problems
 from failover.transaction import (
+    APPROVAL,
     CONFIG,
     FAILOVER,
     HOLD,
     LEADER,
     OPERATION,
+    STATUS,
     SYNC,
     VERDICT,
     Compare,
@@ -30,8 +33,10 @@ from failover.transaction import (
     encode,
     takeover,
     unchanged,
+    woken,
 )
 from failover.view import (
+    Approval,
     DcsState,
     Host,
     HostSeen,
@@ -41,11 +46,14 @@ from failover.view import (
     Prospect,
     Reach,
     Role,
+    Status,
     SyncSet,
     Waiting,
 )
 
 from .views import DCS, HOST_LOST, INTENT, SITE_LOST, gone, in_phase, intended, observation, standby, view
+
+APPROVED = Approval("gg-db1", "dj-db1", lock_revision=10, by="kim", revision=90)
 
 
 def test_a_lost_site_begins_with_an_intent() -> None:
@@ -88,6 +96,70 @@ def test_the_transaction_compares_the_whole_proof_and_deletes_the_lock_first() -
     )
 
 
+def test_a_free_lock_is_offered_to_whom_a_person_approved_and_the_candidate_is_woken() -> None:
+    """Nothing of the primary's silence is compared: /sync alone makes it safe (ADR 5, the register)."""
+    dcs = replace(DCS, lock=None, approval=APPROVED, status=Status('{"optime": 7}', 35))
+    held_back = Policy(cross_site=Mode.APPROVE)
+    (write,) = plan(view(dcs=dcs, policy=held_back)).commands
+    assert isinstance(write, Write)
+    put = write.transaction.changes[0]
+    assert isinstance(put, Put)
+    intent = decode(put.value)
+    assert intent == Operation(0, Phase.INTENDED, MoveKind.CROSS_SITE, "dj-db1", "gg-db1", old_lease=0)
+    after = replace(dcs, operation=intent, operation_revision=41)
+    (take,) = plan(view(dcs=after, policy=held_back, operation_age_ms=50)).commands
+    assert isinstance(take, TakeLock)
+    assert take.transaction.compares == (
+        absent(LEADER),
+        unchanged(SYNC, 20),
+        unchanged(CONFIG, 30),
+        absent(FAILOVER),
+        absent(HOLD),
+        unchanged(OPERATION, 41),
+        unchanged(APPROVAL, 90),
+        unchanged(STATUS, 35),
+    )
+    assert take.transaction.changes == (
+        Put(SYNC, '{"leader": "dj-db1"}'),
+        Put(FAILOVER, '{"leader": "dj-db1", "member": "gg-db1"}'),
+        Put(OPERATION, encode(replace(intent, phase=Phase.TRANSACTED, epoch=1))),
+        Delete(APPROVAL),
+        Put(STATUS, '{"optime": 7} '),
+    )
+
+
+def test_an_approval_is_used_up_by_the_takeover_that_it_allows() -> None:
+    dcs = replace(DCS, approval=APPROVED)
+    (take,) = plan(intended(dcs=dcs, policy=Policy(cross_site=Mode.APPROVE))).commands
+    assert isinstance(take, TakeLock)
+    assert unchanged(APPROVAL, 90) in take.transaction.compares
+    assert Delete(APPROVAL) in take.transaction.changes
+    assert Delete(LEADER) in take.transaction.changes
+
+
+def test_a_waking_write_changes_the_text_and_not_the_meaning() -> None:
+    first = woken('{"optime":7}')
+    assert first != '{"optime":7}' != woken(first) + " "
+    assert json.loads(first) == json.loads(woken(first)) == {"optime": 7}
+
+
+def test_a_person_names_the_candidate() -> None:
+    """Although the in-site standby comes first otherwise."""
+    dcs = replace(DCS, approval=APPROVED)
+    assert choose(view(HOST_LOST, dcs), dcs) == ("gg-db1", MoveKind.CROSS_SITE)
+    assert choose(view(HOST_LOST), DCS) == ("dj-db2", MoveKind.IN_SITE)
+    assert plan(view(HOST_LOST, dcs)).row.action is Action.INTEND
+
+
+def test_there_is_no_lease_to_revoke_after_a_free_lock() -> None:
+    seen = in_phase(Phase.TAKEN, "gg-db1")
+    assert isinstance(seen.dcs, DcsState)
+    assert seen.dcs.operation is not None
+    dcs = replace(seen.dcs, operation=replace(seen.dcs.operation, old_lease=0))
+    (only,) = plan(replace(seen, dcs=dcs)).commands
+    assert isinstance(only, Write)
+
+
 def test_a_failover_key_that_patroni_has_emptied_is_compared_as_it_stands() -> None:
     """Otherwise there could be one takeover in the life of a cluster."""
     decision = plan(intended(dcs=replace(DCS, failover_emptied=43)))
@@ -97,8 +169,8 @@ def test_a_failover_key_that_patroni_has_emptied_is_compared_as_it_stands() -> N
     assert absent(FAILOVER) not in take.transaction.compares
 
 
-def test_a_takeover_needs_its_four_keys() -> None:
-    with pytest.raises(ValueError, match="needs /leader"):
+def test_a_takeover_needs_its_three_keys() -> None:
+    with pytest.raises(ValueError, match="needs /sync"):
         takeover(DCS, {})
 
 

@@ -3,40 +3,57 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from rich.console import Console
 
-from failover.publication import Detail, Pulse
+from failover.handover import Pooler, PoolerState
+from failover.publication import Detail, EdgeSeen, EdgeState, Pulse, Remembered
 from failover.status import HostRow, Overview, overview
 from failover.status_cli import screen
-from failover.view import Config, DcsState, NotSeen, Observation, SyncMode, SyncSet, View
+from failover.view import Config, DcsState, NotSeen, Observation, Phase, SyncMode, SyncSet, View
 
-from .views import DCS, HOST_LOST, HOSTS, observation, primary, standby, view
+from .views import DCS, HOST_LOST, HOSTS, INTENT, observation, primary, standby, view
 
 HEALTHY = tuple(
     observation(site, primary("dj-db1", 500), standby("dj-db2", 500), standby("gg-db1", 500))
     for site in ("daejeon", "gyeonggi", "sejong")
 )
 DETAILS = {
-    "dj-db1": Detail(primary_lsn=520),
-    "dj-db2": Detail(replayed_lsn=490),
-    "gg-db1": Detail(replayed_lsn=480),
+    "dj-db1": Detail(primary_lsn=520, patroni="answers"),
+    "dj-db2": Detail(replayed_lsn=490, patroni="answers"),
+    "gg-db1": Detail(replayed_lsn=480, patroni="answers"),
+}
+EDGES = tuple(EdgeSeen(site, EdgeState.OK, 9000, 12, 300) for site in ("daejeon", "gyeonggi"))
+POOLERS: dict[str, Pooler | None] = {
+    host: Pooler(host, PoolerState.OPEN, "", "dj-db1") for host in ("dj-app1", "dj-app2", "gg-app1")
 }
 
 
-def shown(observations: tuple[Observation, ...] = HEALTHY, dcs: object = DCS) -> Overview:
-    made: View = view(observations, dcs)
-    pulses = {one.observer: Pulse(one.observer, one.site, 1, one.hosts, DETAILS) for one in observations}
-    return overview(made, pulses, "hanbat")
+def shown(
+    observations: tuple[Observation, ...] = HEALTHY,
+    dcs: object = DCS,
+    details: dict[str, Detail] = DETAILS,
+    edges: tuple[EdgeSeen, ...] = EDGES,
+    poolers: dict[str, Pooler | None] = POOLERS,
+    operation: Remembered | None = None,
+    **changes: Any,
+) -> Overview:
+    made: View = view(observations, dcs, **changes)
+    pulses = {
+        one.observer: Pulse(one.observer, one.site, 1, one.hosts, details, edges, operation)
+        for one in observations
+    }
+    return overview(made, pulses, "hanbat", poolers)
 
 
 def row(found: Overview, host: str) -> HostRow:
     return next(one for one in found.hosts if one.host == host)
 
 
-def text(found: Overview) -> str:
-    console = Console(width=200, no_color=True)
+def text(found: Overview, width: int = 200) -> str:
+    console = Console(width=width, no_color=True)
     with console.capture() as capture:
         console.print(screen(found))
     return capture.get()
@@ -102,10 +119,80 @@ def test_every_host_has_a_row() -> None:
 
 
 def test_a_lost_host_says_from_where_and_it_fits_in_eighty_columns() -> None:
-    console = Console(width=80, no_color=True)
-    with console.capture() as capture:
-        console.print(screen(shown(HOST_LOST)))
-    said = capture.get()
-    assert "dj-db1: unreachable from daejeon, unreachable from gyeonggi" in said
+    said = text(shown(HOST_LOST), width=80)
+    assert "dj-db1: unreachable from daejeon, gyeonggi, sejong" in said
     assert "gyeonggi" in said.split("gg-db1", 2)[-1]
     assert "…" not in said
+
+
+def test_a_healthy_screen_fits_a_small_terminal() -> None:
+    """Four observers, as in the reference shape; each line ends where it should."""
+    four = (*HEALTHY, observation("daejeon", *HEALTHY[0].hosts, name="daejeon/2"))
+    lines = text(shown(four), width=80).splitlines()
+    assert len(lines) <= 24
+    assert "edge daejeon: commits from 3/3 sites, 12 ms, 0.4 s ago" in lines
+    assert "poolers open to dj-db1: dj-app1, dj-app2, gg-app1 (at most 4 s old)" in lines
+
+
+def test_edges_that_fail() -> None:
+    edges = (EDGES[0], EdgeSeen("gyeonggi", EdgeState.FAILED, 4000, None, 200, "this server is a standby"))
+    said = text(shown(edges=edges))
+    assert "edge gyeonggi: no commit from 3/3 sites for 4.1 s, 0.3 s ago" in said
+    assert "; daejeon, gyeonggi, sejong: this server is a standby" in said
+    assert "edge daejeon: unknown" in text(shown(edges=(EdgeSeen("daejeon", EdgeState.UNKNOWN),)))
+
+
+def test_poolers_that_hold_or_are_silent() -> None:
+    poolers = POOLERS | {"dj-app2": Pooler("dj-app2", PoolerState.HELD, "abc", "dj-db1"), "gg-app1": None}
+    said = text(shown(poolers=poolers))
+    assert "poolers held to dj-db1 for handover abc: dj-app2" in said
+    assert "poolers silent: gg-app1" in said
+    free = {"dj-app1": Pooler("dj-app1", PoolerState.OPEN, "", "")}
+    assert "poolers open, HAProxy's checks decide: dj-app1" in text(shown(poolers=free))
+
+
+def test_the_poolers_are_unknown_without_the_dcs() -> None:
+    found = shown(dcs=NotSeen("no majority"))
+    assert {one.state for one in found.poolers} == {"unknown"}
+    assert "poolers unknown: dj-app1" in text(found)
+
+
+def test_the_operation_is_as_old_as_any_observer_knows() -> None:
+    """Who has just come to look knows nothing of it; an older revision's age does not count."""
+    dcs = replace(DCS, operation=replace(INTENT, phase=Phase.DONE), operation_revision=40)
+    young = {"operation_age_ms": 800}
+    assert shown(dcs=dcs, **young).operation_age_ms == 800
+    old = shown(dcs=dcs, operation=Remembered(40, 412_000), **young)
+    assert old.operation_age_ms == 412_100
+    assert old.operation == "takeover 4, dj-db1 to gg-db1: done at least 7 min ago"
+    assert shown(dcs=dcs, operation=Remembered(39, 412_000), **young).operation_age_ms == 800
+    assert shown(dcs=dcs, **young).operation.endswith("done at least 0.8 s ago; blocked 29 s")
+    assert shown().operation_age_ms is None
+
+
+def test_a_mute_patroni_is_named() -> None:
+    mute = Detail(replayed_lsn=490, patroni="refused", patroni_mute_ms=4200)
+    found = shown(details=DETAILS | {"dj-db2": mute})
+    assert (row(found, "dj-db2").patroni, row(found, "dj-db1").patroni) == ("refused", "answers")
+    assert "dj-db2: Patroni: refused for 4.2 s" in text(found)
+    assert row(shown(details={}), "dj-db1").patroni == "unknown"
+
+
+def test_the_same_reason_is_said_once() -> None:
+    said = text(shown(dcs=replace(DCS, hold_revision=5)))
+    assert "dj-db2, gg-db1 no_hold: a hold is set" in said
+
+
+def test_a_standby_is_not_behind_by_what_was_written_between_two_probes() -> None:
+    def may(received: int) -> str:
+        seen = (primary("dj-db1", 84_000_000), standby("dj-db2", received), standby("gg-db1", received))
+        return row(shown((observation("daejeon", *seen),)), "dj-db2").may_take_over
+
+    assert may(84_000_000 - 328) == "yes"
+    assert may(84_000_000 - 20_000_000) == "no"
+
+
+def test_a_lost_primarys_word_is_taken_as_it_is() -> None:
+    """No moment lies between two probes of what does not move any more."""
+    behind = [replace(one, hosts=(one.hosts[0], standby("dj-db2", 470), one.hosts[2])) for one in HOST_LOST]
+    assert "candidate_not_behind" in row(shown(tuple(behind)), "dj-db2").against

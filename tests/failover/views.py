@@ -75,6 +75,8 @@ def view(observations: tuple[Observation, ...] = SITE_LOST, dcs: Any = DCS, **ch
         dcs_age_ms=20,
         operation_age_ms=60_000,
         observations=observations,
+        seeing_ms=60_000,
+        met=frozenset(host.name for host in HOSTS),
     )
     return replace(base, **changes)
 

@@ -21,16 +21,21 @@ def lose(world: World, rng: random.Random, host: str, lasting: int) -> None:
 
 
 def lock_moves(world: World, rng: random.Random) -> tuple[str, Heal]:
-    """The old primary's lease runs out between the plan and the transaction."""
+    """The old primary's lease runs out, and another takes the lock, between plan and transaction."""
 
     def laid(who: str) -> None:
         lock = world.etcd.get(LEADER)
-        if lock is not None:
-            world.etcd.revoke(lock.lease)
+        if lock is None:
+            return
+        world.etcd.revoke(lock.lease)
+        other = max(world.etcd.data[SYNC].value.members - {lock.value}, default=None)
+        if other is not None:
+            lease = world.patronis[other].lease or world.etcd.grant(20_000)
+            world.etcd.apply([(LEADER, other, lease)])
 
     world.ambushes["takeover"] = laid
     lose(world, rng, holder(world), 4000)
-    return "the lease runs out before the transaction", nothing
+    return "the lock moves before the transaction", nothing
 
 
 def set_shrinks(world: World, rng: random.Random) -> tuple[str, Heal]:
@@ -145,10 +150,8 @@ def torn_read(world: World, rng: random.Random) -> tuple[str, Heal]:
 
 
 def half_taken(world: World, rng: random.Random) -> tuple[str, Heal]:
-    """No controller is there; the lease runs out; the new lock holder freezes before it writes /sync."""
-    names = [name for name in world.processes if name.startswith("controller")]
-    for name in names:
-        world.kill(name)
+    """A hold is set; the lease runs out; the new lock holder freezes before it writes /sync."""
+    world.etcd.apply([(HOLD, "operator", 0)])
     old = holder(world)
     lose(world, rng, old, 40_000)
     frozen: list[str] = []
@@ -162,8 +165,7 @@ def half_taken(world: World, rng: random.Random) -> tuple[str, Heal]:
     world.etcd.on_change.append(watch)
     world.run(24_000)
     world.etcd.on_change.remove(watch)
-    for name in names:
-        world.restart(name)
+    world.etcd.apply([(HOLD, None, 0)])
     world.run(8000)
     return "the lock is taken and /sync is not yet written", nothing
 

@@ -9,9 +9,20 @@ from failover import planner, transaction
 from failover.commands import Command, RevokeLease, TakeLock, Write
 from failover.executor import Answer, steps
 from failover.freshness import Freshness
+from failover.meeting import Meeting
 from failover.planner import Decision
 from failover.policy import Policy
-from failover.transaction import APPROVAL, CONFIG, FAILOVER, HOLD, LEADER, OPERATION, SYNC, VERDICT
+from failover.transaction import (
+    APPROVAL,
+    CONFIG,
+    FAILOVER,
+    HOLD,
+    LEADER,
+    OPERATION,
+    STATUS,
+    SYNC,
+    VERDICT,
+)
 from failover.view import (
     Approval,
     Config,
@@ -23,6 +34,7 @@ from failover.view import (
     Observation,
     Reach,
     Role,
+    Status,
     SyncMode,
     SyncSet,
     View,
@@ -31,7 +43,9 @@ from failover.view import (
 from .engine import Body, Engine
 from .etcd import Entry, Etcd, Unavailable
 from .network import Network
+from .patroni import EMPTIED
 from .postgres import Servers
+from .rules import NOBODY
 
 PULSE = "hanbat/pulse/"
 PROBE_MS, TICK_MS, OBSERVER_TTL_MS = 300, 250, 3000
@@ -159,6 +173,7 @@ class Controller:
     rate: float
     freshness: Freshness = field(default_factory=Freshness)
     remembered: dict[str, Observation] = field(default_factory=dict)
+    meeting: Meeting = field(default_factory=Meeting)
     decision: Decision | None = None
     before_command: Callable[[str, str], None] = lambda site, what: None  # an ambush
     before_revoke: Callable[[int], None] = lambda lease: None
@@ -167,7 +182,7 @@ class Controller:
         return int(self.engine.now * self.rate)
 
     def body(self) -> Body:
-        self.freshness, self.remembered = Freshness(), {}
+        self.freshness, self.remembered, self.meeting = Freshness(), {}, Meeting()
         while True:
             changed = yield from self.turn()
             yield 5 if changed else TICK_MS
@@ -226,6 +241,8 @@ class Controller:
         now = self.clock()
         operation = read.get(OPERATION)
         self.freshness.note(OPERATION, operation.revision if operation else 0, now)
+        observations = self.observations(read, now)
+        seeing_ms = self.meeting.seen(now, observations, self.policy)
         return View(
             me=self.site,
             policy=self.policy,
@@ -233,7 +250,9 @@ class Controller:
             dcs=dcs_state(read) if CONFIG in read else NotSeen("no cluster"),
             dcs_age_ms=now - began,
             operation_age_ms=self.freshness.since_change_ms(OPERATION, now),
-            observations=self.observations(read, now),
+            observations=observations,
+            seeing_ms=seeing_ms,
+            met=self.meeting.met(self.policy),
         )
 
     def observations(self, read: dict[str, Entry], now: int) -> tuple[Observation, ...]:
@@ -269,16 +288,22 @@ def dcs_state(read: dict[str, Entry]) -> DcsState:
     """The keys as the planner's types."""
     lock, sync, config = read.get(LEADER), read.get(SYNC), read.get(CONFIG)
     failover, operation, hold = read.get(FAILOVER), read.get(OPERATION), read.get(HOLD)
-    approval = read.get(APPROVAL)
+    approval, status = read.get(APPROVAL), read.get(STATUS)
+    offers = failover is not None and failover.value != EMPTIED
+    named = sync is not None and sync.value != NOBODY
     return DcsState(
         lock=Lock(lock.value, lock.lease, lock.revision) if lock else None,
-        sync=SyncSet(sync.value.leader, sync.value.members, sync.revision, sync.value) if sync else None,
+        sync=SyncSet(sync.value.leader, sync.value.members, sync.revision, sync.value)
+        if sync and named
+        else None,
         config=Config(SyncMode(config.value["mode"]), config.value["pause"], config.revision)
         if config
         else None,
-        failover_revision=failover.revision if failover else 0,
+        failover_revision=failover.revision if failover and offers else 0,
+        failover_emptied=failover.revision if failover and not offers else 0,
         operation=transaction.decode(operation.value) if operation else None,
         operation_revision=operation.revision if operation else 0,
         hold_revision=hold.revision if hold else 0,
-        approval=Approval(*approval.value) if approval else None,
+        approval=Approval(*approval.value, approval.revision) if approval else None,
+        status=Status(status.value, status.revision) if status else None,
     )

@@ -98,8 +98,13 @@ class Etcd:
         return any(self.network.both_ways(host, MEMBER[site]) for site in members)
 
     def tick(self) -> None:
-        """Elections and lease expiry; both need a majority."""
-        if len(self._majority(self.leader)) >= 2:
+        """Elections and lease expiry; both need a majority.
+
+        A leader that was without one for an election's time has stepped down, and is elected anew.
+        """
+        lost = self._leaderless_since
+        away = lost is not None and self.engine.now - lost >= ELECTION_MS
+        if len(self._majority(self.leader)) >= 2 and not away:
             self._leaderless_since = None
             self._expire()
             return
@@ -109,7 +114,7 @@ class Etcd:
             return
         for site in SITES:
             if len(self._majority(site)) >= 2:
-                self.leader = site
+                self.leader, self._leaderless_since = site, None
                 self.engine.log("etcd", f"leader is now at {site}")
                 for lease in self.leases.values():
                     lease[0] = max(lease[0], self.engine.now + lease[1])

@@ -1,7 +1,7 @@
 """Hazards of Patroni 4.1.5 itself, as ADR 5 lists them: each is one long sleep at a bad moment.
 
-They need no controller of ours. Upstream's rules lose commits in them; with the one mend
-`named_before_primary` they do not.
+They need no controller of ours. Upstream's rules lose commits in them; with the mend
+`named_before_primary` (H1 to H4), or `kept_set` (H5), they do not.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from failover.transaction import LEADER, SYNC
+from failover.transaction import CONFIG, LEADER, SYNC
 
 from .etcd import Event
 from .incidents import Heal, cut, holder, nothing
@@ -85,3 +85,23 @@ def late_return(world: World, rng: random.Random) -> tuple[str, Heal]:
         patroni.promotions = promoted
     world.run(60_000)
     return "H4", nothing
+
+
+def blinking_mode(world: World, rng: random.Random) -> tuple[str, Heal]:
+    """H5: the synchronous mode is off for a moment; the primary's Patroni, which saw it, sleeps before its
+    swap. Its PostgreSQL is awake. It wakes when another has the lock, its swap fails, and it empties its set.
+    """
+    old = holder(world)
+    patroni = world.processes[f"patroni {old}"][0]
+
+    def put(mode: str) -> None:
+        world.etcd.apply([(CONFIG, {"mode": mode, "pause": False}, 0)])
+
+    def laid(who: str) -> None:
+        world.engine.pause(patroni, rng.randrange(24_000, 26_000))
+        put("on")
+
+    world.ambushes["write"] = laid
+    put("off")
+    world.run(40_000)
+    return "H5", nothing

@@ -8,8 +8,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from failover.policy import Mode, Policy
-from failover.transaction import CONFIG, HOLD, LEADER, OPERATION, SYNC, VERDICT, Put, Transaction, decode
+from failover.policy import Mode, MoveKind, Policy
+from failover.transaction import (
+    APPROVAL,
+    CONFIG,
+    HOLD,
+    LEADER,
+    OPERATION,
+    SYNC,
+    VERDICT,
+    Put,
+    Transaction,
+    decode,
+)
 from failover.view import Operation, Phase, Reach
 
 from .controller import Observer
@@ -57,6 +68,9 @@ class Invariants:
     ended_at: int | None = None
     takeovers: int = 0
     promotions: int = 0
+    offered: str = ""  # to whom the last takeover gave the lock, since the last promotion
+    intended_held: bool = False  # the lock was held when the intent was written
+    starting_until: int = 0  # everything has just been started: nothing has to move until then
     lock_revoked: int = 0  # a revocation that hit a lock taken back with the same lease: costs time only
 
     def fail(self, invariant: str, detail: str) -> None:
@@ -70,8 +84,12 @@ class Invariants:
         return len(set(self.servers.acknowledged).difference(server.wal))
 
     def promoted(self, host: str) -> None:
-        """No acknowledged commit is missing from the new primary."""
-        self.primary = host
+        """No acknowledged commit is missing from the new primary; a move that waits for a person had one."""
+        same = self.site_of[host] == self.site_of[self.primary]
+        mode = self.policy.mode(MoveKind.IN_SITE if same else MoveKind.CROSS_SITE)
+        if mode is Mode.APPROVE and host not in (self.primary, self.offered):
+            self.fail("a move that waits for a person", f"{self.primary} -> {host} was made by itself")
+        self.primary, self.offered = host, ""
         self.promotions += 1
         lost = self.missing_from(self.servers.by_host[host])
         if lost:
@@ -109,8 +127,11 @@ class Invariants:
             self.fail("the epoch only rises", f"{before.epoch} -> {now.epoch}")
         if before is not None and not _forward(before.phase, now.phase):
             self.fail("an operation goes forward", f"{before.phase} -> {now.phase}")
+        if now.phase is Phase.INTENDED:
+            self.intended_held = LEADER in self.etcd.data
         if now.phase is Phase.TRANSACTED:
             self._takeover(now, before)
+            self.offered = now.candidate
         if now.phase in (Phase.DONE, Phase.ABORTED):
             self.ended_at = self.engine.now
 
@@ -131,14 +152,19 @@ class Invariants:
             self.fail("an epoch has one primary", f"{operation.epoch}: {operation.candidate} too")
         if self.ended_at is not None and self.engine.now - self.ended_at < self.policy.block_ms * SLACK:
             self.fail("no flapping", f"{self.engine.now - self.ended_at} ms after the last operation")
+        if self.engine.now < self.starting_until:
+            self.fail("a start moves nothing", f"{operation.old} -> {operation.candidate}")
         self._proof(operation)
 
     def _proof(self, operation: Operation) -> None:
         """No takeover without proof."""
         data, name = self.etcd.data, "no takeover without proof"
         lock, sync, config = data.get(LEADER), data[SYNC].value, data[CONFIG].value
-        if lock is None or lock.value != operation.old or sync.leader != operation.old:
+        approved = self._approved(operation)
+        if (lock is not None and lock.value != operation.old) or sync.leader != operation.old:
             self.fail(name, f"{operation.old} has not the lock, or /sync is not its")
+        if lock is None and not approved and not self.intended_held:
+            self.fail(name, "a free lock is a person's, or Patroni's")
         if operation.candidate not in sync.members:
             self.fail(name, f"{operation.candidate} is not in /sync")
         if config["mode"] != "on" or config["pause"] or HOLD in data:
@@ -146,17 +172,28 @@ class Invariants:
         lost = self.missing_from(self.servers.by_host[operation.candidate])
         if lost:
             self.fail(name, f"{operation.candidate} lacks {lost} acknowledged commits")
-        if self.policy.mode(operation.kind) is not Mode.AUTOMATIC:
-            self.fail(name, f"{operation.kind} moves are not automatic")
+        if self.policy.mode(operation.kind) is not Mode.AUTOMATIC and not approved:
+            self.fail(name, f"{operation.kind} moves are not automatic, and nobody has approved")
+        if lock is None:
+            return  # the register alone makes it safe
         home = self.site_of[operation.candidate]
         hosts = [operation.old]
-        if self.site_of[operation.old] != home:
+        if self.site_of[operation.old] != home and not approved:
             hosts = [
                 host for host in self.servers.by_host if self.site_of[host] == self.site_of[operation.old]
             ]
         against = {site for site in ("dj", "gg", "sj") if all(self._missed(site, host) for host in hosts)}
         if len(against) < 2 or home not in against:
             self.fail(name, f"{hosts} were unreachable only from {sorted(against)}")
+
+    def _approved(self, operation: Operation) -> bool:
+        """Whether a person's yes to this move, for this lock, stands at this very revision."""
+        entry, lock = self.etcd.get(APPROVAL), self.etcd.get(LEADER)
+        if entry is None:
+            return False
+        candidate, old, revision, _ = entry.value
+        same_lock = lock is None or lock.revision == revision
+        return (candidate, old) == (operation.candidate, operation.old) and same_lock
 
     def _missed(self, site: str, host: str) -> bool:
         """Whether a site's observers have in truth not reached a host for a whole window, lately."""

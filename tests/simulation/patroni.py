@@ -7,7 +7,6 @@ ADR 5 proposes are switched on by `PatroniRules`; without any it is upstream's b
 from __future__ import annotations
 
 import json
-from collections.abc import Generator
 from typing import Any
 
 from failover.transaction import CONFIG, FAILOVER, LEADER, SYNC
@@ -16,39 +15,39 @@ from .engine import Body, Engine, Process
 from .etcd import Entry, Etcd, Unavailable
 from .network import Network
 from .postgres import Postgres, Servers
-from .rules import PatroniRules, Sync
-from .watching import WatchCache
+from .requests import WATCHDOG_MS, Requests, Step
+from .rules import NOBODY, PatroniRules, Sync
 
 HISTORY = "patroni/history"
-LOOP_MS, TTL_MS, RETRY_MS = 1000, 20_000, 5000
-WATCHDOG_MS = TTL_MS - 5000
+LOOP_MS = 1000
 
+EMPTIED = "{}"  # Patroni does not delete /failover
 
 Snapshot = dict[str, Entry]
-Step = Generator[int, None, Any]
 
 
-class Patroni:
+def offer_in(snapshot: Snapshot) -> Entry | None:
+    """/failover, if it offers anything."""
+    entry = snapshot.get(FAILOVER)
+    return entry if entry is not None and entry.value != EMPTIED else None
+
+
+class Patroni(Requests):
     """One host's Patroni. `cycle` is one loop; each `yield` is a place where it can be stopped."""
 
     def __init__(
         self, host: str, engine: Engine, network: Network, etcd: Etcd, servers: Servers, rules: PatroniRules
     ) -> None:
-        self.host, self.engine, self.network, self.etcd = host, engine, network, etcd
-        self.servers, self.rules = servers, rules
+        super().__init__(host, engine, etcd, rules)
+        self.network, self.servers = network, servers
         self.server: Postgres = servers.by_host[host]
-        self.cache = WatchCache(etcd, host)
-        self.lease = 0
         self.process: Process | None = None
         self.promotion: Process | None = None
         self.peers: dict[str, Patroni] = {}
-        self.watchdog_at: int | None = None  # when the host is reset, unless the lock is renewed before
         self.promotions: Any = lambda host: None
+        self.may_race: Any = lambda old, new: True  # which moves wait for a person (held_back)
         self.promoting = False
-        self.before_write: Any = lambda host: None  # an ambush
-
-    def log(self, what: str) -> None:
-        self.engine.log(f"{self.host}/patroni", what)
+        self.booted = False  # the machine has just started: PostgreSQL takes longer
 
     def body(self) -> Body:
         self.cache.rebuild()
@@ -58,80 +57,6 @@ class Patroni:
             if self.process is not None:
                 self.process.sleeping = True
             yield LOOP_MS
-
-    # --- requests --------------------------------------------------------------------------------
-
-    def request(self, function: Any) -> Step:
-        """A request, repeated until `retry_timeout`. Raises Unavailable."""
-        end = self.engine.now + RETRY_MS
-        while True:
-            try:
-                return (yield from self.etcd.call(self.host, function))
-            except Unavailable:
-                if self.engine.now >= end:
-                    raise
-                yield 100
-
-    def write_sync(self, value: Sync, revision: int) -> Step:
-        """`write_sync_state`: compare-and-swap. The new revision, or 0 when it did not happen."""
-        self.before_write(self.host)
-        yield 0
-        lock_too = self.rules.lock_in_sync_write
-
-        def swap() -> int | None:
-            lock = self.etcd.get(LEADER)
-            if lock_too and (lock is None or lock.value != self.host or lock.lease != self.lease):
-                return None
-            return self.etcd.compare_and_put(SYNC, value, revision)
-
-        try:
-            done = yield from self.request(swap)
-        except Unavailable:
-            return 0
-        if done is None:
-            if self.etcd.serves(self.host):
-                self.cache.rebuild()  # a failed transaction restarts the watch
-            return 0
-        self.cache.wrote(SYNC, value, done)
-        self.log(f"/sync = {value.leader}: {','.join(sorted(value.members)) or '-'}")
-        return done
-
-    def refresh_lease(self) -> Step:
-        """`_do_refresh_lease(force)`."""
-        if self.lease and not (yield from self.request(lambda: self.etcd.keepalive(self.lease))):
-            self.lease = 0
-        if not self.lease:
-            self.lease = yield from self.request(lambda: self.etcd.grant(TTL_MS))
-
-    def update_lock(self, lock: Entry) -> Step:
-        """`_update_leader`: with its own lease on the snapshot's lock it does not look at the key."""
-        yield from self.refresh_lease()
-        if lock.lease != self.lease:
-
-            def take() -> int | None:
-                now = self.etcd.get(LEADER)
-                if now is not None and now.value != self.host:
-                    return None
-                return self.etcd.apply([(LEADER, self.host, self.lease)])
-
-            done = yield from self.request(take)
-            if done is None:
-                return False
-            self.cache.wrote(LEADER, self.host, done, self.lease)
-        if self.watchdog_at is not None:
-            self.watchdog_at = self.engine.now + WATCHDOG_MS
-        return True
-
-    def release_lock(self) -> Step:
-        """`_delete_leader`: only if the value is still this host."""
-
-        def delete() -> bool:
-            now = self.etcd.get(LEADER)
-            if now is not None and now.value == self.host:
-                self.etcd.apply([(LEADER, None, 0)])
-            return True
-
-        yield from self.request(delete)
 
     # --- the loop --------------------------------------------------------------------------------
 
@@ -183,7 +108,7 @@ class Patroni:
                 self.log("lost its lock: demotes itself")
                 yield from self.demote()
             return
-        offer = snapshot.get(FAILOVER)
+        offer = offer_in(snapshot)
         if offer is not None and (yield from self.switchover(offer)):
             return
         yield from self.enforce_primary(snapshot)
@@ -200,7 +125,7 @@ class Patroni:
             return True
         revision = offer.revision
         yield from self.request(
-            lambda: self.etcd.apply([(FAILOVER, None, 0)]) if self.etcd.mod(FAILOVER) == revision else 0
+            lambda: self.etcd.apply([(FAILOVER, EMPTIED, 0)]) if self.etcd.mod(FAILOVER) == revision else 0
         )
         return False
 
@@ -210,7 +135,8 @@ class Patroni:
         if self.rules.rechecks_lock and (lock is None or lock.value != self.host):
             return
         named = self.host == sync.leader or self.host in sync.members
-        if self.rules.named_before_primary and not named:
+        active = snapshot[CONFIG].value["mode"] != "off" and sync != NOBODY
+        if self.rules.named_before_primary and active and not named:
             self.log("/sync does not name me: gives the lock back")
             if self.server.primary:
                 yield from self.demote()
@@ -225,13 +151,19 @@ class Patroni:
                 timeline = self.server.timeline
                 yield from self.request(lambda: self.etcd.apply([(HISTORY, timeline, 0)]))
             return
-        mine = Sync(self.host, frozenset())
-        if not (yield from self.write_sync(mine, snapshot[SYNC].revision)):
+        if not (yield from self.before_promotion(snapshot)):
             self.log("postpones its promotion: /sync has changed")
             return
         self.promoting = True
         hazard = self.process.hazard if self.process else 0
         self.promotion = self.engine.spawn(f"{self.host}/promote", self.promote(), hazard)
+
+    def before_promotion(self, snapshot: Snapshot) -> Step:
+        """`process_sync_replication_prepromote`."""
+        if snapshot[CONFIG].value["mode"] == "off":
+            done = yield from self.disable_sync(snapshot)
+            return done or not self.rules.kept_set
+        return (yield from self.write_sync(Sync(self.host, frozenset()), snapshot[SYNC].revision))
 
     def promote(self) -> Body:
         """Runs beside the loop, as Patroni's executor thread does. Receiving ends before the role changes."""
@@ -269,6 +201,9 @@ class Patroni:
 
     def process_sync(self, snapshot: Snapshot) -> Step:
         """`_process_multisync_replication`: /sync first when it shrinks, PostgreSQL first when it grows."""
+        if snapshot[CONFIG].value["mode"] == "off":
+            yield from self.disable_sync(snapshot)
+            return
         if snapshot[CONFIG].value["mode"] != "on":
             return
         server, sync, revision = self.server, snapshot[SYNC].value, snapshot[SYNC].revision
@@ -300,6 +235,15 @@ class Patroni:
         if confirmed and confirmed != common:
             yield from self.write_sync(Sync(self.host, confirmed), revision)
 
+    def disable_sync(self, snapshot: Snapshot) -> Step:
+        """`disable_synchronous_replication`: upstream does not look whether its swap succeeded (H5)."""
+        done = True
+        if snapshot[SYNC].value != NOBODY:
+            done = bool((yield from self.write_sync(NOBODY, snapshot[SYNC].revision)))
+        if done or not self.rules.kept_set:
+            self.server.require(frozenset())
+        return done
+
     # --- without a lock holder, or as a follower ---------------------------------------------------
 
     def unhealthy(self, snapshot: Snapshot) -> Step:
@@ -314,32 +258,38 @@ class Patroni:
                 return
             self.log("TOOK THE LOCK")
             self.cache.wrote(LEADER, self.host, taken, self.lease)
-            if FAILOVER in snapshot:
-                yield from self.request(lambda: self.etcd.apply([(FAILOVER, None, 0)]))
+            if offer_in(snapshot) is not None:
+                yield from self.request(lambda: self.etcd.apply([(FAILOVER, EMPTIED, 0)]))
             fresh = self.cache.copy()
             yield 0
             yield from self.enforce_primary(fresh)
             return
-        if FAILOVER in snapshot:
+        if offer_in(snapshot) is not None:
             yield 2000  # "give a time to somebody to take the leader lock"
         yield from self.follow()
 
     def healthiest(self, snapshot: Snapshot) -> Step:
         """`is_healthiest_node` and `manual_failover_process_no_leader`, mode `on`."""
         server, sync = self.server, snapshot[SYNC].value
-        history = snapshot.get(HISTORY)
+        history, offer = snapshot.get(HISTORY), offer_in(snapshot)
+        candidate = json.loads(offer.value)["member"] if offer is not None else ""
+        named = sync == NOBODY or self.host == sync.leader or self.host in sync.members
+        waits = candidate != self.host and not self.may_race(sync.leader, self.host)
+        if self.rules.held_back and (waits or not named):
+            return False
         if server.primary:
             return history is None or server.timeline >= history.value
-        if self.host != sync.leader and self.host not in sync.members:
+        if not named:
             return False
-        offer = snapshot.get(FAILOVER)
         if offer is not None:
-            candidate = json.loads(offer.value)["member"]
             if candidate == self.host:
                 return True
             if self.answers(candidate) and self.servers.by_host[candidate].running:
                 return False
-        rivals = [name for name in (sync.members | {sync.leader}) if name != self.host]
+        members = sync.members | {sync.leader} if sync != NOBODY else frozenset(self.peers)
+        rivals = [name for name in sorted(members) if name != self.host]
+        if self.rules.held_back:
+            rivals = [name for name in rivals if self.may_race(sync.leader, name)]
         if any(not self.answers(name) for name in rivals):
             yield 2000  # the request to a dead member times out
         for name in rivals:
@@ -391,7 +341,8 @@ class Patroni:
         """`recover`: a crashed primary with its lock starts in place, anything else as a standby."""
         lock = snapshot.get(LEADER)
         mine = lock is not None and lock.value == self.host and (yield from self.update_lock(lock))
-        yield self.engine.rng.randrange(500, 2000)
+        yield self.engine.rng.randrange(*((2500, 8000) if self.booted else (500, 2000)))
+        self.booted = False
         if self.server.primary and mine:
             self.server.running = True
             return

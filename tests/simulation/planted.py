@@ -7,26 +7,39 @@ most likely to meet; the same incidents without it break nothing (`test_planted.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 from unittest.mock import patch
 
+from failover import approvals as rule
 from failover import candidates, executor, guards, planner, transaction, votes
 from failover.commands import RevokeLease
 from failover.policy import Mode, Policy
-from failover.transaction import CONFIG, FAILOVER, HOLD, LEADER, OPERATION, SYNC, VERDICT, Delete, Put
+from failover.transaction import (
+    APPROVAL,
+    CONFIG,
+    FAILOVER,
+    HOLD,
+    LEADER,
+    OPERATION,
+    SYNC,
+    VERDICT,
+    Delete,
+    Put,
+)
 from failover.view import Reach
 
-from . import ambushes
+from . import ambushes, approvals
 from . import incidents as inc
 from .incidents import Plan
-from .rules import PatroniRules
+from .rules import MENDED, PatroniRules
 from .world import Settings
 
 Patch = Callable[[], AbstractContextManager[Any]]
 # Patroni as it is, but for its watchdog: here the transaction alone must hold off a stale writer.
 UNMENDED = PatroniRules(False, False, False, True)
+ASKS = Policy(cross_site=Mode.APPROVE)
 
 
 @dataclass(frozen=True)
@@ -35,6 +48,7 @@ class Planted:
     patch: Patch
     settings: Settings = field(default_factory=Settings)
     plan: Plan = field(default_factory=Plan)
+    clean: Settings | None = None  # without the bug, where the bug is in the settings
 
 
 def only(kind: inc.Kind) -> Plan:
@@ -168,6 +182,20 @@ def _revoke_first() -> AbstractContextManager[Any]:
     return patch.dict(planner._MAKERS, {planner.Action.TRANSACT: maker})
 
 
+def _any_lock() -> AbstractContextManager[Any]:
+    """An approval stands for whatever lock there is."""
+
+    def standing(dcs: Any) -> Any:
+        if dcs.approval is None or dcs.lock is None:
+            return dcs.approval
+        return rule.standing(replace(dcs, approval=replace(dcs.approval, lock_revision=dcs.lock.revision)))
+
+    stack = ExitStack()
+    for module in (guards, planner, candidates, transaction):
+        stack.enter_context(patch.object(module, "standing", standing))
+    return stack
+
+
 def _blind_writes() -> AbstractContextManager[Any]:
     """The phase is written whatever stands there now."""
     real = transaction.advance
@@ -218,7 +246,9 @@ PLANTED: tuple[Planted, ...] = (
         plan=LOSSES,
     ),
     Planted(
-        "guard sync_is_the_holders removed", without("sync_is_the_holders"), plan=only(ambushes.half_taken)
+        "guard sync_is_the_holders removed (and candidate_not_behind, which would refuse, too)",
+        without("sync_is_the_holders", "candidate_not_behind"),
+        plan=only(ambushes.half_taken),
     ),
     Planted(
         "guard candidate_not_behind removed",
@@ -243,7 +273,43 @@ PLANTED: tuple[Planted, ...] = (
         Settings(policy=Policy(in_site=Mode.OBSERVE, cross_site=Mode.APPROVE)),
         plan=LOSSES,
     ),
+    Planted(
+        "guard not_patronis_race removed: a free lock taken without a person",
+        without("not_patronis_race"),
+        plan=Plan(kinds=((inc.etcd_member, 2), (inc.isolate, 3), (inc.site_loss, 4), (inc.host_freeze, 3))),
+    ),
+    Planted(
+        "guard primary_was_there removed: who is starting is missed",
+        without("primary_was_there"),
+        Settings(hazard=0),
+        only(approvals.everything_starts),
+    ),
+    Planted(
+        "Patroni is not held back where a person must approve",
+        lambda: nullcontext(),
+        Settings(policy=ASKS, rules=replace(MENDED, held_back=False)),
+        Plan(kinds=((inc.site_loss, 5), (inc.isolate, 4))),
+        clean=Settings(policy=ASKS),
+    ),
     # Subtler ones.
+    Planted(
+        "the free lock is not compared",
+        uncompared(LEADER),
+        Settings(policy=ASKS, person=False),
+        only(approvals.lock_returns),
+    ),
+    Planted(
+        "the approval is not compared",
+        uncompared(APPROVAL),
+        Settings(policy=ASKS, person=False),
+        only(approvals.withdrawn),
+    ),
+    Planted(
+        "an approval stands for any lock",
+        _any_lock,
+        Settings(policy=ASKS, person=False),
+        only(approvals.for_another_lock),
+    ),
     Planted("/leader is not compared", uncompared(LEADER), plan=only(ambushes.lock_moves)),
     Planted("/sync is not compared", uncompared(SYNC), plan=only(ambushes.set_shrinks)),
     Planted(

@@ -13,21 +13,28 @@ class PatroniRules:
     `named_before_primary`: a lock holder that /sync does not name gives the lock back.
     `lock_in_sync_write`: /sync is written in a transaction that compares the lock, too.
     `watchdog`: a host whose Patroni has not renewed its lock in time is reset.
+    `held_back`: a host leaves a free lock alone where the move waits for a person, or /sync names others.
+    `kept_set`: with the synchronous mode off, nothing goes on after a swap of /sync that failed (H5).
     """
 
     rechecks_lock: bool = True
     named_before_primary: bool = True
     lock_in_sync_write: bool = True
     watchdog: bool = True
+    held_back: bool = True
+    kept_set: bool = True
 
 
-UPSTREAM = PatroniRules(False, False, False, False)
+UPSTREAM = PatroniRules(False, False, False, False, False, False)
 MENDED = PatroniRules()
 
 
 @dataclass(frozen=True, slots=True)
 class Sync:
-    """The value of /sync."""
+    """The value of /sync. No leader: the key was deleted, nobody is named."""
 
     leader: str
     members: frozenset[str]
+
+
+NOBODY = Sync("", frozenset())

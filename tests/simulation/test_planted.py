@@ -17,7 +17,7 @@ def test_a_planted_bug_is_caught(bug: Planted) -> None:
     assert found.failures, f"not caught in {found.incidents} incidents"
     seed, what = next(iter(found.failures.items()))
     print(f"{bug.name}: caught after {found.incidents} incidents (seed {seed}): {what}")
-    clean = many(min(found.incidents, 120), settings=bug.settings, plan=bug.plan)
+    clean = many(min(found.incidents, 120), settings=bug.clean or bug.settings, plan=bug.plan)
     assert clean.failures == {}
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from failover.policy import Policy
-from failover.transaction import CONFIG, LEADER, SYNC
+from failover.policy import Mode, MoveKind, Policy
+from failover.transaction import APPROVAL, CONFIG, LEADER, STATUS, SYNC
 from failover.view import Host
 
 from .controller import Controller, Observer
@@ -15,6 +15,7 @@ from .etcd import Etcd, Event
 from .invariants import Invariants
 from .network import Network
 from .patroni import Patroni
+from .person import Operator
 from .postgres import Servers, Session
 from .rules import MENDED, PatroniRules, Sync
 
@@ -31,6 +32,7 @@ SITE_OF = {
 OBSERVERS = (("dj/1", "dj-app1"), ("dj/2", "dj-app2"), ("gg/1", "gg-app1"), ("sj/1", "sj-wt1"))
 CONTROLLERS = {"dj": "dj-app1", "gg": "gg-app1", "sj": "sj-wt1"}
 BOUND_MS = 60_000  # all healed: a primary that acknowledges again, at the latest
+ASKED_MS = 150_000  # the same, where a person is asked, who may be asked again after a block period
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,19 @@ class Settings:
     mode: str = "on"
     torn: float = 0.03
     controllers: bool = True
+    person: bool = True  # who approves, where a move waits for it
+
+    @property
+    def asks(self) -> bool:
+        """Some move waits for a person: then there is one."""
+        return Mode.APPROVE in (self.policy.in_site, self.policy.cross_site)
+
+    def may_race(self, old: str, new: str) -> bool:
+        """Whether Patroni may make a move by itself (`replication.held_back`)."""
+        if old in ("", new):
+            return True
+        kind = MoveKind.IN_SITE if SITE_OF[old] == SITE_OF[new] else MoveKind.CROSS_SITE
+        return self.policy.mode(kind) is not Mode.APPROVE
 
 
 class World:
@@ -76,6 +91,7 @@ class World:
         lease = self.etcd.grant(20_000)
         self.etcd.apply([(CONFIG, {"mode": self.settings.mode, "pause": False}, 0)])
         self.etcd.apply([(SYNC, Sync(primary, members), 0)])
+        self.etcd.apply([(STATUS, '{"optime":0}', 0)])
         self.etcd.apply([(LEADER, primary, lease)])
         for host in DATABASES:
             server = self.servers.by_host[host]
@@ -109,12 +125,12 @@ class World:
         self.servers.on_acknowledge = self.invariants.acknowledged
         for patroni in self.patronis.values():
             patroni.promotions = self.invariants.promoted
-            patroni.peers = self.patronis
+            patroni.peers, patroni.may_race = self.patronis, self.settings.may_race
             patroni.before_write = lambda host: self._ambush("write", host)
 
     def _watch(self, events: tuple[Event, ...]) -> None:
-        """A change of /leader or /config wakes Patroni's loops."""
-        if any(event.key in (LEADER, CONFIG) for event in events):
+        """A change of /leader, /config or /status wakes Patroni's loops; one of /failover does not."""
+        if any(event.key in (LEADER, CONFIG, STATUS) for event in events):
             for patroni in self.patronis.values():
                 if patroni.process is not None and self.etcd.serves(patroni.host):
                     self.engine.wake(patroni.process, self.engine.rng.randrange(5, 60))
@@ -131,6 +147,9 @@ class World:
         for site, host in CONTROLLERS.items() if self.settings.controllers else ():
             controller = self._controller(site, host)
             self.start(f"controller {site}", controller.body, host, hazard * 2)
+        if self.settings.asks and self.settings.person:
+            person = Operator("gg-app1", self.engine, self.etcd, self.servers)
+            self.start("operator", person.body, "gg-app1", 0.0)
 
     def _controller(self, site: str, host: str) -> Controller:
         return Controller(
@@ -193,8 +212,16 @@ class World:
     def power_on(self, host: str) -> None:
         if host in self.network.down:
             self.network.power(host, True)
+            if host in self.patronis:
+                self.patronis[host].booted = True
             for name in self.on_host(host):
                 self.restart(name)
+
+    def approve(self, candidate: str, lasting: int = 60_000) -> None:
+        """A person's yes, to the primary and the lock as they are now."""
+        lock, sync = self.etcd.get(LEADER), self.etcd.data[SYNC].value
+        wanted = (candidate, lock.value if lock else sync.leader, lock.revision if lock else 0, "kim")
+        self.etcd.apply([(APPROVAL, wanted, self.etcd.grant(lasting))])
 
     def freeze(self, host: str, duration: int) -> None:
         """The whole host stands still, PostgreSQL too."""
@@ -215,8 +242,9 @@ class World:
     def run(self, duration: int) -> None:
         self.engine.run(self.engine.now + duration)
 
-    def until_acknowledged(self, bound_ms: int = BOUND_MS) -> int:
+    def until_acknowledged(self, bound_ms: int | None = None) -> int:
         """Run until a commit made from now on is acknowledged; how long that took."""
+        bound_ms = bound_ms or (ASKED_MS if self.settings.asks else BOUND_MS)
         begin = self.engine.now
         while self.engine.now - begin < bound_ms:
             self.run(100)

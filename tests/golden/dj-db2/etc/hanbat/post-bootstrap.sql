@@ -12,3 +12,5 @@ GRANT CONNECT ON DATABASE procurement TO procurement_app;
 -- The controllers' observers: they read positions, and commit an empty message to see that it can be done.
 CREATE ROLE hanbat_observer LOGIN PASSWORD 'fixed-observer';
 GRANT pg_monitor TO hanbat_observer;
+-- A switchover asks for a checkpoint before it holds the poolers, so that the old primary stops at once.
+GRANT pg_checkpoint TO hanbat_observer;

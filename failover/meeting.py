@@ -1,0 +1,43 @@
+"""Whom a controller has met since it began to see the DCS without a break."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from failover.policy import Policy
+from failover.view import Observation, Reach
+
+
+@dataclass(slots=True)
+class Meeting:
+    """One controller's memory. It begins anew at a start, and when the DCS was not seen for `cut_ms`.
+
+    While etcd had no majority nobody could say what became of a host; when it has one again, the host may
+    be starting, as etcd itself was. So whoever was met before has to be met again: for so long that the
+    other observers have had time to meet it too. One that is a probe ahead of them is not a quarrel.
+    """
+
+    began_ms: int | None = None
+    last_ms: int = 0
+    first_ms: dict[str, int] = field(default_factory=dict[str, int])  # when each host was first met
+
+    def seen(self, now_ms: int, observations: Iterable[Observation], policy: Policy) -> int:
+        """The DCS was read just now. For how long it has been seen without a break."""
+        if self.began_ms is None or now_ms - self.last_ms > policy.cut_ms:
+            self.began_ms = now_ms
+            self.first_ms.clear()
+        self.last_ms = now_ms
+        for one in observations:
+            if one.age_ms <= policy.fresh_ms:
+                for host in one.hosts:
+                    if host.reach is Reach.REACHABLE:
+                        self.first_ms.setdefault(host.host, now_ms)
+        return now_ms - self.began_ms
+
+    def met(self, policy: Policy) -> frozenset[str]:
+        """Who was met, by now long enough ago."""
+        settled_ms = policy.window_ms + policy.fresh_ms
+        return frozenset(
+            host for host, first_ms in self.first_ms.items() if self.last_ms - first_ms >= settled_ms
+        )

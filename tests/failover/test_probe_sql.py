@@ -1,0 +1,169 @@
+"""A primary that answers and cannot commit, against a real server; a standby that is gone is not that."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psycopg2
+import pytest
+
+from failover.config import Config, load
+from failover.observer import monotonic_ms
+from failover.policy import Policy
+from failover.probe_sql import Limits, SqlProbe
+from failover.streaks import Probe, Streak, extended, seen
+from failover.view import Reach, Role
+
+from ..replication.salvage_servers import as_postgres
+from ..replication.topologies import SHAPES
+from .test_render import CONFIG, files
+
+pytestmark = pytest.mark.postgres
+BIN = Path("/usr/lib/postgresql/15/bin")
+CONFIGURATION = """
+listen_addresses = '127.0.0.1'
+shared_buffers = 32MB
+"""
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    """A throw-away primary; its sync standbys are set by the tests."""
+    with as_postgres():
+        folder = Path(tempfile.mkdtemp(prefix="hanbat-probe-"))
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            number = int(listener.getsockname()[1])
+        data = folder / "data"
+        quiet = {"check": True, "timeout": 60, "cwd": "/", "stdout": subprocess.DEVNULL}
+        subprocess.run([BIN / "initdb", "-D", data, "-U", "hanbat_observer", "-A", "trust", "-N"], **quiet)
+        with (data / "postgresql.conf").open("a", encoding="utf-8") as file:
+            file.write(f"{CONFIGURATION}port = {number}\nunix_socket_directories = '{folder}'\n")
+        control = [BIN / "pg_ctl", "-D", data, "-w", "-s", "-l", folder / "log"]
+        subprocess.run([*control, "start"], **quiet)
+    try:
+        yield number
+    finally:
+        with as_postgres():
+            subprocess.run([*control, "-m", "immediate", "stop"], **quiet)
+            shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    path = tmp_path_factory.mktemp("config") / "failover.yml"
+    path.write_text(files(SHAPES["reference"], "gg-db1")[CONFIG].text, encoding="utf-8")
+    return load(path)
+
+
+def dsn(config: Config, port: int) -> str:
+    """As an observer asks, at our port."""
+    text = re.sub(r"host=\S+ port=5432", f"host=127.0.0.1 port={port}", config.dsn("dj-db1"))
+    assert f"port={port}" in text
+    return text
+
+
+def sql(port: int, *statements: str) -> None:
+    connection = psycopg2.connect(f"host=127.0.0.1 port={port} user=hanbat_observer dbname=postgres")
+    connection.autocommit = True
+    cursor = connection.cursor()
+    cursor.execute("SET synchronous_commit = local")
+    for statement in statements:
+        cursor.execute(statement)
+    connection.close()
+
+
+@pytest.fixture
+def standby_gone(port: int) -> Iterator[None]:
+    """Every commit that asks for replication waits for ever."""
+    sql(port, "ALTER SYSTEM SET synchronous_standby_names = 'nobody'", "SELECT pg_reload_conf()")
+    time.sleep(0.3)
+    yield
+    sql(port, "ALTER SYSTEM RESET synchronous_standby_names", "SELECT pg_reload_conf()")
+
+
+@dataclass
+class Watched:
+    """Probes in real time, and what becomes of them."""
+
+    probe: SqlProbe
+    streak: Streak | None = None
+    probes: list[Probe] = field(default_factory=list[Probe])
+
+    def until(self, end_ms: int, *, stop: Reach | None = None) -> Probe:
+        while True:
+            found = self.probe.probe()
+            self.probes.append(found)
+            self.streak = extended(self.streak, found)
+            if found.reach is stop or monotonic_ms() > end_ms:
+                return found
+            time.sleep(0.1)
+
+
+def test_a_standby_that_is_gone_does_not_make_the_primary_look_dead(
+    port: int, config: Config, standby_gone: None
+) -> None:
+    limits = Limits(commit_every_ms=100, commit_ms=300)
+    watched = Watched(SqlProbe(dsn(config, port), monotonic_ms, limits))
+    found = watched.until(monotonic_ms() + 1500)
+    assert {one.reach for one in watched.probes} == {Reach.REACHABLE}
+    assert (found.role, found.sync_lsn) == (Role.PRIMARY, None)
+    assert found.detail.commit_ms is not None
+
+
+def test_a_commit_that_hangs_counts_from_its_beginning(port: int, config: Config, standby_gone: None) -> None:
+    """A canary that waits for replication stands for one on a disk that hangs; also: this is the bug
+    that `synchronous_commit=local` keeps away."""
+    waiting = dsn(config, port).replace("synchronous_commit=local", "synchronous_commit=on")
+    watched = Watched(SqlProbe(waiting, monotonic_ms))
+    began = monotonic_ms()
+    found = watched.until(began + 6000, stop=Reach.UNREACHABLE)
+    took_ms = monotonic_ms() - began
+    assert found.reach is Reach.UNREACHABLE
+    assert found.detail.why == "it answers and cannot commit"
+    assert found.role is Role.PRIMARY
+    limits = Limits()
+    assert limits.commit_ms <= took_ms <= limits.commit_every_ms + limits.commit_ms + 1000
+    word = seen("dj-db1", watched.streak, monotonic_ms(), 1000)
+    assert word.for_ms >= limits.commit_ms > Policy().window_ms  # so the vote is cast at once
+    assert word.for_ms <= took_ms
+    sql(port, "ALTER SYSTEM RESET synchronous_standby_names", "SELECT pg_reload_conf()")
+    found = watched.until(monotonic_ms() + 3000, stop=Reach.REACHABLE)
+    assert found.reach is Reach.REACHABLE
+
+
+def test_a_commit_that_is_only_slow_is_no_failure(port: int, config: Config, standby_gone: None) -> None:
+    """A checkpoint, or a disk that takes a second and a half."""
+    waiting = dsn(config, port).replace("synchronous_commit=local", "synchronous_commit=on")
+    watched = Watched(SqlProbe(waiting, monotonic_ms))
+    watched.until(monotonic_ms() + 1900)  # half a second to the first commit
+    sql(port, "ALTER SYSTEM RESET synchronous_standby_names", "SELECT pg_reload_conf()")
+    found = watched.until(monotonic_ms() + 1500)
+    assert {one.reach for one in watched.probes} == {Reach.REACHABLE}
+    assert found.detail.commit_ms is not None
+    slowest = max(one.detail.commit_ms or 0 for one in watched.probes)
+    assert slowest > 1000
+
+
+def test_an_observer_that_slept_blames_nobody(port: int, config: Config, standby_gone: None) -> None:
+    """It was frozen while a commit was under way: what it did not watch does not count."""
+    slept_ms = 0
+
+    def clock_ms() -> int:
+        return monotonic_ms() + slept_ms
+
+    waiting = dsn(config, port).replace("synchronous_commit=local", "synchronous_commit=on")
+    watched = Watched(SqlProbe(waiting, clock_ms))
+    watched.until(monotonic_ms() + 1000)
+    slept_ms = 40_000
+    assert watched.probe.probe().reach is Reach.REACHABLE
+    assert watched.until(monotonic_ms() + 1000).reach is Reach.REACHABLE
+    assert watched.until(monotonic_ms() + 3000, stop=Reach.UNREACHABLE).reach is Reach.UNREACHABLE
