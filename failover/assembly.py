@@ -12,7 +12,7 @@ from failover.meeting import Meeting
 from failover.patroni_keys import dcs_state
 from failover.policy import Policy
 from failover.publication import PULSE, Pulse, pulses
-from failover.transaction import OPERATION, VERDICT
+from failover.transaction import FAILOVER, OPERATION, VERDICT
 from failover.view import DcsState, Host, HostSeen, NotSeen, Observation, Prospect, Reach, SyncMode, View
 from failover.votes import fresh
 
@@ -35,6 +35,8 @@ class Assembly:
         """`began_ms`: when the read was begun; `now_ms`: when it was there. Both on this reader's clock."""
         operation = read.get(OPERATION)
         self.freshness.note(OPERATION, operation.revision if operation else 0, now_ms)
+        offer = read.get(FAILOVER)
+        self.freshness.note(FAILOVER, offer.revision if offer else 0, now_ms)
         dcs = self._known(dcs_state(read))
         observations = self._observations(read, now_ms)
         if not isinstance(dcs, NotSeen):
@@ -47,6 +49,7 @@ class Assembly:
             dcs=dcs,
             dcs_age_ms=now_ms - began_ms,
             operation_age_ms=self.freshness.since_change_ms(OPERATION, now_ms),
+            offer_age_ms=self.freshness.since_change_ms(FAILOVER, now_ms),
             observations=observations,
             seeing_ms=seeing_ms,
             met=self.meeting.met(self.policy),

@@ -17,7 +17,6 @@ from urllib.request import urlopen
 from failover.config import Config
 from failover.etcd_dcs import EtcdDcs
 from failover.view import NotSeen, Prospect, View, Waiting
-from replication.layout import LSN_RING_PORT
 
 RING_S = 1.5
 SQL_S = 3.0
@@ -33,6 +32,8 @@ Ring = Callable[[str], Mapping[str, Any] | None]
 
 def ring_of(address: str) -> Mapping[str, Any] | None:
     """`GET /rpo` of one database host; None when it gave no answer in time."""
+    from replication.layout import LSN_RING_PORT  # the topology's model is heavy, and not always needed
+
     try:
         with urlopen(f"http://{address}:{LSN_RING_PORT}/rpo", timeout=RING_S) as answer:
             document: Any = json.load(answer)

@@ -130,8 +130,15 @@ def not_paused(case: Case) -> Verdict:
 
 
 def no_failover_key(case: Case) -> Verdict:
-    """Nobody else's switchover is under way."""
-    return check(case.dcs.failover_revision == 0, f"/failover at revision {case.dcs.failover_revision}")
+    """Nobody else's switchover is under way, or it has come to nothing.
+
+    A primary that dies in the middle of a switchover leaves its offer behind, and one that is scheduled
+    stands for hours: with the primary silent, an offer is waited for only so long.
+    """
+    if case.dcs.failover_revision == 0:
+        return holds("nothing is offered in /failover")
+    age, limit = case.view.offer_age_ms, case.view.policy.offer_limit_ms
+    return check(age >= limit, f"an offer has stood in /failover for {age} ms; limit {limit} ms")
 
 
 def block_over(case: Case) -> Verdict:

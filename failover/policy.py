@@ -29,6 +29,7 @@ class Policy:
     `block_ms`: pause after an operation has ended, well or badly, before the next one may begin.
     `lock_limit_ms`: how long the candidate may take to get the lock before the offer is withdrawn.
     `promote_limit_ms`: how long it may take to accept writes before people are called.
+    `offer_limit_ms`: how long somebody else's offer in /failover is waited for while the primary is silent.
     `cut_ms`: a controller that has not seen the DCS for longer begins anew: it has met no host yet.
     `start_ms`: a primary that a controller has not met since it began counts as missed only after so
     long: it may be starting. As long as Patroni's lease, which decides by then.
@@ -42,6 +43,7 @@ class Policy:
     block_ms: int = 30_000
     lock_limit_ms: int = 5000
     promote_limit_ms: int = 30_000
+    offer_limit_ms: int = 3000
     cut_ms: int = 10_000
     start_ms: int = 20_000
 

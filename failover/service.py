@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from failover import config as configuration
-from failover import planner
+from failover import figures, planner
+from failover.advisor import Advisor
 from failover.assembly import Assembly
 from failover.config import Config
 from failover.effects import Journal
@@ -25,6 +26,7 @@ from failover.planner import Decision
 from failover.probe_edge import EdgeWatch
 from failover.probe_patroni import PatroniWatch, WithPatroni
 from failover.probe_sql import SqlProbe
+from failover.table import Action
 from failover.view import NotSeen, View
 
 TURN_S = 0.25
@@ -42,6 +44,7 @@ class Controller:
     dcs: EtcdDcs
     executor: Executor
     clock_ms: Callable[[], int] = monotonic_ms
+    advisor: Advisor | None = None
     sight: Sight | None = None  # of the observer beside us: it publishes how old the operation is
     _row: int = -1
     _reason: str = ""
@@ -53,6 +56,8 @@ class Controller:
         if self.sight is not None and not isinstance(view.dcs, NotSeen) and view.dcs.operation:
             self.sight.take_operation(view.dcs.operation_revision, view.operation_age_ms)
         decision = planner.plan(view)
+        if self.advisor is not None and decision.row.action in (Action.ASK, Action.REFUSE):
+            decision = planner.plan(self.advisor.advised(view))  # the same row, in better words
         self._log(decision)
         if not decision.commands:
             return False
@@ -119,7 +124,9 @@ def main(argv: list[str]) -> int:
     dcs = config.dcs()
     executor = Executor(dcs, Journal(monotonic_ms), monotonic_ms)
     assembly = Assembly(config.me, config.policy, config.hosts)
-    controller = Controller(assembly, dcs, executor, sight=sight)
+    people = config.dcs()  # a client of its own for the advisor's thread
+    advisor = Advisor(lambda view: figures.informed(view, config, people), monotonic_ms)
+    controller = Controller(assembly, dcs, executor, advisor=advisor, sight=sight)
     logger.info("%s at %s: window %s ms", config.me, config.site, config.policy.window_ms)
     run(controller, sight, lambda: False)
     return 0

@@ -87,7 +87,7 @@ TABLE: tuple[Row, ...] = (
     Row(385, Phase.INTENDED, "candidate_in_sync", UNKNOWN, Action.NOTHING),
     Row(390, Phase.INTENDED, "candidate_ready", FAILS, Action.ABORT),
     Row(395, Phase.INTENDED, "candidate_ready", UNKNOWN, Action.NOTHING),
-    Row(400, Phase.INTENDED, "candidate_not_behind", FAILS, Action.ABORT),
+    Row(400, Phase.INTENDED, "candidate_not_behind", FAILS, Action.NOTHING),  # it may come to receive it
     Row(405, Phase.INTENDED, "candidate_not_behind", UNKNOWN, Action.NOTHING),
     Row(410, Phase.INTENDED, "candidates_site_agrees", FAILS, Action.ABORT),
     Row(415, Phase.INTENDED, "candidates_site_agrees", UNKNOWN, Action.NOTHING),

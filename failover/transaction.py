@@ -141,7 +141,7 @@ def takeover(dcs: DcsState, witnesses: dict[str, int]) -> Transaction:
             *_lock_as_read(lock),
             unchanged(SYNC, sync.revision),
             unchanged(CONFIG, config.revision),
-            unchanged(FAILOVER, dcs.failover_emptied),
+            unchanged(FAILOVER, dcs.failover_revision or dcs.failover_emptied),
             absent(HOLD),
             unchanged(OPERATION, dcs.operation_revision),
             *(unchanged(VERDICT + name, revision) for name, revision in sorted(witnesses.items())),

@@ -222,6 +222,7 @@ class View:
     that has just started begins at 0 and so waits longer, never shorter.
     `seeing_ms`: since this controller began to see the DCS without a break. `met`: the hosts that a fresh
     observer has reached since then.
+    `offer_age_ms`: since this controller first saw the present offer in /failover.
     """
 
     me: str
@@ -235,6 +236,7 @@ class View:
     waiting: Waiting = field(default=Waiting(None, None))
     seeing_ms: int = 0
     met: frozenset[str] = frozenset()
+    offer_age_ms: int = 0
 
     def site_of(self, host: str) -> str:
         """Raises KeyError for a host that `sites.yml` does not name."""

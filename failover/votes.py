@@ -2,7 +2,9 @@
 
 A site's vote is what *all* its observers agree on: two observers in one building fail together, so they
 count once, and one that still reaches the host outweighs one that does not. An observer that has fallen
-silent, and whose lease has not run out, is of unknown opinion; once the lease is gone it has none.
+silent, and whose lease has not run out, is of unknown opinion; once the lease is gone it has none. One that
+stands on the very host that is judged has none as soon as it is silent: it fell silent with its host, and
+to wait for its lease would only prolong the outage.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ def votes(view: View, host: str) -> dict[str, Reach]:
     for observation in view.observations:
         if observation.age_ms <= view.policy.fresh_ms:
             by_site.setdefault(observation.site, []).append(observation.of(host))
-        elif observation.alive:
+        elif observation.alive and observation.observer != host:
             by_site.setdefault(observation.site, []).append(HostSeen(host, Reach.UNKNOWN, 0))
     return {site: _vote(seen, view.policy.window_ms) for site, seen in by_site.items()}
 

@@ -27,6 +27,7 @@ COMMANDS = {
     "validate": "failover.switchover_cli:validate",
     "switchover": "failover.switchover_cli:switchover",
     "failback": "failover.switchover_cli:failback",
+    "failover": "failover.failover_cli:failover",
     "salvage": "replication.salvage_cli:salvage",
     "lab": "lab.cli:lab",
     "drill": "lab.drill.cli:drill",

@@ -132,7 +132,7 @@ class Failover(Part):
         True, "Run observers and controllers. Without them a takeover waits for Patroni's lease."
     )
     window: Duration = setting(
-        "1500ms",
+        "800ms",
         "A vantage point must have missed the primary for so long, without a break.",
         ge=parse("500ms"),
         le=parse("60s"),
@@ -142,10 +142,10 @@ class Failover(Part):
     )
     cross_site: MovePolicy = setting(
         MovePolicy.AUTOMATIC,
-        "Changes of site: `approve` waits for a person. Patroni's lease is not held back by it.",
+        "Changes of site: `approve` waits for a person, and holds Patroni's own move back too.",
     )
     block_period: Duration = setting(
-        "30s",
+        "10s",
         "Pause after a takeover has ended, well or badly, before the next one.",
         ge=parse("1s"),
         le=parse("1h"),

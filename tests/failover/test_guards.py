@@ -142,6 +142,19 @@ def test_block_over_else_the_primary_would_flap(phase: Phase) -> None:
 
 def test_no_failover_key_else_a_switchover_under_way_would_be_overwritten() -> None:
     stops_at("no_failover_key", view(dcs=replace(DCS, failover_revision=44)))
+    stops_at("no_failover_key", view(dcs=replace(DCS, failover_revision=44), offer_age_ms=2999))
+
+
+def test_an_offer_of_a_primary_that_died_in_a_switchover_does_not_hold_for_ever() -> None:
+    assert plan(view(dcs=replace(DCS, failover_revision=44), offer_age_ms=3000)).row.action is Action.INTEND
+
+
+def test_an_observer_that_fell_silent_with_its_host_is_not_waited_for() -> None:
+    """Its lease runs for two seconds more; a neighbour's silence on another host still counts."""
+    beside = replace(HOST_LOST[0], observer="dj-db1", age_ms=5000)
+    neighbour = replace(HOST_LOST[0], observer="dj-db2/1")
+    assert plan(view((beside, neighbour, *HOST_LOST[1:]))).row.action is Action.INTEND
+    stops_at("candidates_site_agrees", view((replace(beside, observer="dj-x"), neighbour, *HOST_LOST[1:])))
 
 
 @pytest.mark.parametrize("mode", [SyncMode.QUORUM, SyncMode.OFF])
