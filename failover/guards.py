@@ -147,6 +147,8 @@ def block_over(case: Case) -> Verdict:
         return holds("no operation before")
     if case.operation.phase not in (Phase.DONE, Phase.ABORTED):
         return fails(f"operation {case.operation.epoch} is under way")
+    if case.operation.phase is Phase.ABORTED and case.operation.note.startswith(Phase.INTENDED):
+        return holds("the last intent was given up before anything was changed")
     age, block = case.view.operation_age_ms, case.view.policy.block_ms
     return check(age >= block, f"the last operation ended {age} ms ago; block period {block} ms")
 

@@ -17,9 +17,9 @@ from failover.publication import PULSE, Pulse, Remembered, publish, verdict
 from failover.streaks import Probe, Streak, extended, seen
 from failover.view import HostSeen, Reach
 
-PROBE_PERIOD_S = 0.2
+PROBE_PERIOD_S = 0.25
 STALE_MS = 1000  # no probe of a host has ended for longer: nothing is known of it
-PULSE_PERIOD_S = 0.25
+PULSE_PERIOD_S = 0.4
 ALARM_PERIOD_S = 0.08  # between pulses while a host is missed
 ALARM_MS = 10_000  # a host that is away for longer, or was never there, is no reason to hurry
 LEASE_TTL_S = 2

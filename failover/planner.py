@@ -129,7 +129,7 @@ def _abort(case: Case, verdict: Verdict) -> tuple[Command, ...]:
     operation = _under_way(case)
     urgent = operation.phase in (Phase.TAKEN, Phase.REVOKED)
     return (
-        _step(case, Phase.ABORTED, verdict.reason),
+        _step(case, Phase.ABORTED, f"{operation.phase}: {verdict.reason}"),
         commands.Tell(f"takeover {operation.epoch} ended in {operation.phase}: {verdict.reason}", urgent),
     )
 

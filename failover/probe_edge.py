@@ -15,10 +15,10 @@ from typing import Any, Protocol
 from failover.bounded_http import NoAnswer, get
 from failover.publication import EdgeSeen, EdgeState
 
-PERIOD_S = 1.0
+PERIOD_S = 2.0
 LIMIT_S = 2.0
 STARVED_MS = 500  # a question that took so much longer than its limit says nothing
-STALE_MS = 4000  # no question has ended for longer: nothing is known
+STALE_MS = 6000  # no question has ended for longer: nothing is known
 PATH = "/healthz/commit"
 
 

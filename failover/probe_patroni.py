@@ -27,9 +27,9 @@ PATRONI_MS = 3000  # a primary whose Patroni has been silent for longer, without
 REFUSED_MS = 5000  # the same, if it refused a connection meanwhile: it may be starting
 LIMIT_MS = 400
 STARVED_MS = 400  # a question that took so much longer than its limit says nothing
-PERIOD_S = 0.5
+PERIOD_S = 1.0
 MUTE_PERIOD_S = 0.2  # while it does not answer: the first answer must not be missed
-GAP_MS = 1000  # between two questions: for longer nobody listened, and nothing is known
+GAP_MS = 2000  # between two questions: for longer nobody listened, and nothing is known
 
 logger = logging.getLogger("observer")
 

@@ -49,7 +49,7 @@ class Limits:
     answer_ms: int = 350
     connect_ms: int = 700  # with the first answer: a new connection costs the server a process
     starved_ms: int = 400
-    commit_every_ms: int = 500
+    commit_every_ms: int = 1000
     commit_ms: int = 2000  # a canary commit under way for longer: the primary cannot commit
     gap_ms: int = 1000  # between two looks at it: for longer nobody looked, and the count begins anew
 

@@ -29,7 +29,7 @@ from failover.probe_sql import SqlProbe
 from failover.table import Action
 from failover.view import NotSeen, View
 
-TURN_S = 0.25
+TURN_S = 0.5
 ALARM_TURN_S = 0.04  # between two turns while a host is missed, or an operation is under way
 REPEAT_S = 10.0
 

@@ -68,10 +68,12 @@ TABLE: tuple[Row, ...] = (
     Row(240, IDLE, "policy_allows", UNKNOWN, Action.ASK),
     Row(250, IDLE, "policy_allows", HOLDS, Action.INTEND),
     # An intent is written down, by this controller or another. All is judged again, from this view.
-    # What fails ends it; what is unknown may become known, within the limit.
+    # What was decided otherwise ends it. What was seen otherwise does not: controllers see the same thing
+    # some hundred milliseconds apart, and one must not undo what another has good reason for. Nor does what
+    # is unknown. Within the limit it may be proved; after that the intent is given up.
     Row(300, Phase.INTENDED, "intent_stands", NOT_HOLDS, Action.ABORT),
     Row(310, Phase.INTENDED, "within_lock_limit", NOT_HOLDS, Action.ABORT),
-    Row(320, Phase.INTENDED, "primary_unreachable", FAILS, Action.ABORT),
+    Row(320, Phase.INTENDED, "primary_unreachable", FAILS, Action.NOTHING),
     Row(325, Phase.INTENDED, "primary_unreachable", UNKNOWN, Action.NOTHING),
     Row(330, Phase.INTENDED, "no_hold", FAILS, Action.ABORT),
     Row(335, Phase.INTENDED, "no_hold", UNKNOWN, Action.NOTHING),
@@ -85,13 +87,13 @@ TABLE: tuple[Row, ...] = (
     Row(375, Phase.INTENDED, "sync_is_the_holders", UNKNOWN, Action.NOTHING),
     Row(380, Phase.INTENDED, "candidate_in_sync", FAILS, Action.ABORT),
     Row(385, Phase.INTENDED, "candidate_in_sync", UNKNOWN, Action.NOTHING),
-    Row(390, Phase.INTENDED, "candidate_ready", FAILS, Action.ABORT),
+    Row(390, Phase.INTENDED, "candidate_ready", FAILS, Action.NOTHING),
     Row(395, Phase.INTENDED, "candidate_ready", UNKNOWN, Action.NOTHING),
     Row(400, Phase.INTENDED, "candidate_not_behind", FAILS, Action.NOTHING),  # it may come to receive it
     Row(405, Phase.INTENDED, "candidate_not_behind", UNKNOWN, Action.NOTHING),
-    Row(410, Phase.INTENDED, "candidates_site_agrees", FAILS, Action.ABORT),
+    Row(410, Phase.INTENDED, "candidates_site_agrees", FAILS, Action.NOTHING),
     Row(415, Phase.INTENDED, "candidates_site_agrees", UNKNOWN, Action.NOTHING),
-    Row(420, Phase.INTENDED, "scope_proved", FAILS, Action.ABORT),
+    Row(420, Phase.INTENDED, "scope_proved", FAILS, Action.NOTHING),
     Row(425, Phase.INTENDED, "scope_proved", UNKNOWN, Action.NOTHING),
     Row(430, Phase.INTENDED, "policy_allows", NOT_HOLDS, Action.ABORT),
     Row(435, Phase.INTENDED, "policy_allows", HOLDS, Action.TRANSACT),

@@ -2,9 +2,10 @@
 
 A site's vote is what *all* its observers agree on: two observers in one building fail together, so they
 count once, and one that still reaches the host outweighs one that does not. An observer that has fallen
-silent, and whose lease has not run out, is of unknown opinion; once the lease is gone it has none. One that
-stands on the very host that is judged has none as soon as it is silent: it fell silent with its host, and
-to wait for its lease would only prolong the outage.
+silent, and whose lease has not run out, is of unknown opinion; once the lease is gone it has none.
+
+One that stands on the very host that is judged is no vantage point for it: it falls silent with its host,
+and until then it sees what nobody else can reach. It is heard only where its site has no other observer.
 """
 
 from __future__ import annotations
@@ -21,10 +22,14 @@ def votes(view: View, host: str) -> dict[str, Reach]:
     """Each site's vote on one host. A site without a living observer has none."""
     by_site: dict[str, list[HostSeen]] = {}
     for observation in view.observations:
-        if observation.age_ms <= view.policy.fresh_ms:
-            by_site.setdefault(observation.site, []).append(observation.of(host))
-        elif observation.alive and observation.observer != host:
-            by_site.setdefault(observation.site, []).append(HostSeen(host, Reach.UNKNOWN, 0))
+        if observation.observer != host:
+            if observation.age_ms <= view.policy.fresh_ms:
+                by_site.setdefault(observation.site, []).append(observation.of(host))
+            elif observation.alive:
+                by_site.setdefault(observation.site, []).append(HostSeen(host, Reach.UNKNOWN, 0))
+    for own in fresh(view):
+        if own.observer == host and own.site not in by_site:
+            by_site[own.site] = [own.of(host)]
     return {site: _vote(seen, view.policy.window_ms) for site, seen in by_site.items()}
 
 

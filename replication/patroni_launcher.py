@@ -9,6 +9,7 @@ What Patroni 4.1 does not do by itself, and nothing else:
 - Where a person must approve a move, no host of the other side takes a free lock by itself
   (`replication.held_back`, ADR 0006).
 - `synchronous_standby_names` is emptied only after `/sync` was (`replication.kept_set`).
+- Only a standby on the primary's own timeline becomes sync (`replication.same_timeline`).
 - A primary that was offered away takes its lock back only if it can still commit
   (`replication.shown_commit`).
 - A planned handover does without Patroni's pauses (`replication.quick_handover`).
@@ -133,6 +134,7 @@ def _launch(config: Path) -> None:
         remote_sync,
         salvage_hook,
         salvage_settings,
+        same_timeline,
         shown_commit,
     )
 
@@ -144,6 +146,7 @@ def _launch(config: Path) -> None:
     os.environ["PATRONI_ETCD3_HOSTS"] = ",".join(hosts)
     quick_handover.install()
     shown_commit.install()
+    same_timeline.install()
     salvage_hook.install(salvage_settings.load()).compare_what_is_left()
     kept_set.install()
     if held_back.PATH.exists():  # where the controllers are not enabled there is none

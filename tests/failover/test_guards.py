@@ -14,7 +14,19 @@ from failover.policy import Mode, MoveKind, Policy
 from failover.table import Action
 from failover.view import Approval, Config, NotSeen, Operation, Phase, SyncMode, SyncSet, View
 
-from .views import DCS, HOST_LOST, SITE_LOST, gone, in_phase, intended, observation, primary, standby, view
+from .views import (
+    DCS,
+    HOST_LOST,
+    INTENT,
+    SITE_LOST,
+    gone,
+    in_phase,
+    intended,
+    observation,
+    primary,
+    standby,
+    view,
+)
 
 CALM = tuple(
     observation(site, primary("dj-db1"), standby("dj-db2"), standby("gg-db1"))
@@ -251,3 +263,27 @@ def test_within_lock_limit_else_an_offer_nobody_takes_would_stand_for_ever() -> 
     waiting = in_phase(Phase.TRANSACTED, None)
     assert plan(waiting).row.action is Action.NOTHING
     assert plan(replace(waiting, operation_age_ms=5000)).row.action is Action.ABORT
+
+
+def test_an_intent_is_not_undone_by_a_controller_that_sees_otherwise() -> None:
+    """Two controllers see the same silence some hundred milliseconds apart (drill host-loss: 10 s lost)."""
+    for seen in (CALM, HOST_LOST, (SITE_LOST[0], CALM[1], SITE_LOST[2])):
+        decision = plan(intended(seen))
+        assert decision.row.action is Action.NOTHING, decision
+    assert plan(intended(CALM, operation_age_ms=5000)).row.action is Action.ABORT
+
+
+def test_an_intent_that_was_given_up_does_not_block_the_next() -> None:
+    """Nothing was changed by it; a takeover that was begun does block."""
+    for note, action in (("intended: seen again", Action.INTEND), ("transacted: taken back", Action.NOTHING)):
+        last = replace(INTENT, phase=Phase.ABORTED, note=note)
+        dcs = replace(DCS, operation=last, operation_revision=40)
+        assert plan(view(dcs=dcs, operation_age_ms=100)).row.action is action
+
+
+def test_what_a_host_says_of_itself_is_not_a_sites_vote() -> None:
+    """The observer on the silent host was heard a second ago; its neighbour knows better."""
+    itself = replace(CALM[0], observer="dj-db1", age_ms=900)
+    neighbour = replace(HOST_LOST[0], observer="dj-db2")
+    assert plan(view((itself, neighbour, *HOST_LOST[1:]))).row.action is Action.INTEND
+    stops_at("candidates_site_agrees", view((itself, *HOST_LOST[1:])))  # nobody else is there to say

@@ -143,7 +143,7 @@ def test_a_commit_that_hangs_counts_from_its_beginning(port: int, config: Config
 def test_a_commit_that_is_only_slow_is_no_failure(port: int, config: Config, standby_gone: None) -> None:
     """A checkpoint, or a disk that takes a second and a half."""
     waiting = dsn(config, port).replace("synchronous_commit=local", "synchronous_commit=on")
-    watched = Watched(SqlProbe(waiting, monotonic_ms))
+    watched = Watched(SqlProbe(waiting, monotonic_ms, Limits(commit_every_ms=500)))
     watched.until(monotonic_ms() + 1900)  # half a second to the first commit
     sql(port, "ALTER SYSTEM RESET synchronous_standby_names", "SELECT pg_reload_conf()")
     found = watched.until(monotonic_ms() + 1500)
