@@ -19,6 +19,7 @@ from failover.etcd_json import b64
 CONNECT_S = 0.5
 QUIET_S = 20.0  # a stream that said nothing for so long is opened anew, at another member
 AGAIN_S = 0.5  # between two attempts
+WATCHED = 2  # members at once
 
 
 def wait_for_words(address: str, port: int, first: str, last: str, heard: Callable[[], None]) -> None:
@@ -51,10 +52,12 @@ class Bell:
         self._event = threading.Event()
 
     def start(self) -> None:
+        """Each range is watched at two members at once: one of them may be the host that dies."""
         for first, last in self._ranges:
-            threading.Thread(
-                target=self._watch, args=(first, last), name=f"watch {first}", daemon=True
-            ).start()
+            for turn in range(min(WATCHED, len(self._members))):
+                threading.Thread(
+                    target=self._watch, args=(first, last, turn), name=f"watch {first}", daemon=True
+                ).start()
 
     def ring(self) -> None:
         self._event.set()
@@ -65,8 +68,7 @@ class Bell:
         self._event.clear()
         return rang
 
-    def _watch(self, first: str, last: str) -> None:
-        turn = 0
+    def _watch(self, first: str, last: str, turn: int) -> None:
         while True:
             address, port = self._members[turn % len(self._members)]
             began = time.monotonic()

@@ -60,15 +60,20 @@ def steering(sight: Sight | None, hosts: frozenset[str], before: Steering, now_m
     return Steering(sight.holder, hosts - {sight.holder})
 
 
-def holding(sight: Sight | None, before: Hold | None, spent: frozenset[str], now_ms: int) -> Hold | None:
+def holding(
+    sight: Sight | None, before: Hold | None, spent: frozenset[str], now_ms: int, arrived: str | None = None
+) -> Hold | None:
     """The hold to obey now, if any.
 
+    `arrived`: the host that holds the lock and answers as primary. When that is the hold's candidate, the
+    handover has happened, and nothing is waited for any longer.
     `spent`: holds that ran over their limit here; such a one is never obeyed again. Without sight of
     etcd a hold goes on to its own limit: its reason may well be that the primary is being changed.
     """
     wanted = sight.handover if sight else None
     if before is not None:
-        if wanted is None or wanted.id != before.id or now_ms - before.since_ms >= wanted.limit_ms:
+        over = wanted is None or wanted.id != before.id or now_ms - before.since_ms >= wanted.limit_ms
+        if over or (wanted is not None and wanted.candidate == arrived):
             return None
         return before
     if wanted is None or wanted.id in spent:

@@ -109,7 +109,7 @@ class Gatekeeper:
             self._read()
         now = monotonic_ms()
         self._steer(steering(self.sight, frozenset(self.config.addresses), self.laid, now), now)
-        self._hold(holding(self.sight, self.hold, self._spent, now))
+        self._hold(holding(self.sight, self.hold, self._spent, now, self.believed))
         self._say(now)
         unsaid = self._said is None or self._said.state is PoolerState.HOLDING
         return (self.hold is not None and unsaid) or (

@@ -65,16 +65,20 @@ def etcd_url(host: Host) -> str:
 def etcd_members_for(topology: Topology, host: Host) -> tuple[Host, ...]:
     """The etcd members in the order in which a host should ask them.
 
-    Its own site first (nearest), then the witness (its loss is never the loss of an active site),
-    then the others.
+    Its own first, and one of its own site that stands apart from the databases. Then the witness: its loss
+    is never the loss of an active site. A neighbour that is a database host comes after it: when that one
+    is the primary and dies, whoever asked it would be blind for seconds just when a takeover is decided
+    (measured: 1.9 s until the in-site standby saw that the lock was free).
     """
     home = topology.site_of(host.name)
 
     def distance(member: Host) -> int:
         site = topology.site_of(member.name)
+        if member.name == host.name:
+            return 0
         if site.name == home.name:
-            return 0 if member.name == host.name else 1
-        return 2 if site.role is SiteRole.WITNESS else 3
+            return 3 if member.has(HostRole.DB) else 1
+        return 2 if site.role is SiteRole.WITNESS else 4
 
     return tuple(sorted(topology.hosts_with(HostRole.ETCD), key=distance))
 

@@ -66,3 +66,11 @@ def test_what_is_written_is_read():
     word = Pooler("dj-app1", PoolerState.HELD, "h1", "dj-db1")
     assert decode_pooler(encode(word)) == word
     assert decode_handover(encode(HANDOVER)) == HANDOVER
+
+
+def test_a_hold_ends_as_soon_as_the_candidate_has_arrived():
+    """The process that asked for it need not say so; the old primary, still believed, ends nothing."""
+    before = Hold("h1", 500)
+    assert holding(sight("gg-db1", HANDOVER), before, frozenset(), 900, "gg-db1") is None
+    assert holding(sight("dj-db1", HANDOVER), before, frozenset(), 900, "dj-db1") == before
+    assert holding(sight("gg-db1", HANDOVER), before, frozenset(), 900, None) == before

@@ -87,7 +87,7 @@ def test_the_gatekeeper_reads_what_was_rendered(tmp_path: Path) -> None:
     config = gatekeeper_service.load(path)
     assert (config.me, config.pooler_port, config.patroni_port) == ("gg-app1", 6432, 8008)
     assert config.addresses == {"dj-db1": "10.71.1.11", "dj-db2": "10.71.1.12", "gg-db1": "10.71.2.11"}
-    assert config.etcd[0] == ("10.71.2.11", 2379)
+    assert config.etcd[0] == ("10.71.3.11", 2379)
 
 
 def test_checks_may_be_slow_only_where_a_gatekeeper_stands() -> None:
