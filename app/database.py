@@ -163,6 +163,8 @@ class Database:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._pool = Pool(settings.dsn, settings.pool_size, settings.pool_wait_s)
+        self._scouting = threading.Lock()
+        self._back = threading.Event()
 
     def write(self, work: Callable[[Transaction], T], *, barrier: Callable[[T], bool] | None = None) -> T:
         """Run ``work`` and commit; its result is returned only when the commit is a fact.
@@ -223,9 +225,41 @@ class Database:
             except RolledBack:
                 raise
             except NotWritten:
-                if time.monotonic() + PAUSE_S >= end:
+                if not self._comes_back(end):
                     raise
-                time.sleep(PAUSE_S)
+
+    def _comes_back(self, end: float) -> bool:
+        """Waits until the database can be written, at most until `end`; whether it is worth another try.
+
+        One thread looks, the others wait for its word. Were all of them to knock again and again, each
+        with a login of its own, the processor would be busy with that just when it is needed most.
+        """
+        while (left_s := end - time.monotonic()) > PAUSE_S:
+            if self._scouting.acquire(blocking=False):
+                try:
+                    return self._scout(end)
+                finally:
+                    self._scouting.release()
+            if self._back.wait(min(left_s, 4 * PAUSE_S)):  # the scout may give up before we do
+                return True
+        return False
+
+    def _scout(self, end: float) -> bool:
+        self._back.clear()
+        while time.monotonic() + PAUSE_S < end:
+            time.sleep(PAUSE_S)
+            if self._writable():
+                self._back.set()
+                return True
+        return False
+
+    def _writable(self) -> bool:
+        try:
+            return not self._attempt(
+                lambda tx: tx.one("SELECT pg_is_in_recovery() AS standby")["standby"], None
+            )
+        except (NotWritten, OutcomeUnknown):
+            return False
 
     def _attempt(self, work: Callable[[Transaction], T], barrier: Callable[[T], bool] | None) -> T:
         for _ in range(3):
