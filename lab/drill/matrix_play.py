@@ -130,7 +130,8 @@ def _rest(drill: Drill, load: LoadProcess) -> None:
     )
     revision = rest.operation_revision(load.watched) or 0
     now = time.monotonic()
-    left = rest.rest_s(revision, rest.remember(drill.lab.state, revision, now), now)
+    block_s = drill.lab.topology.failover.block_period.total_seconds()
+    left = rest.rest_s(revision, rest.remember(drill.lab.state, revision, now), now, block_s)
     if left:
         drill.note("block_period", "", f"{left:.1f} s until the controllers may act again")
         time.sleep(left)

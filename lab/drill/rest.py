@@ -10,12 +10,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from failover.policy import Policy
 from lab import record
 from lab.drill.driver import Watched
 
 MARGIN_S = 2.0
-BLOCK_S = Policy().block_ms / 1000 + MARGIN_S
 FILE = "drill-last-operation.json"
 
 
@@ -37,6 +35,6 @@ def remember(state: Path, revision: int, monotonic: float) -> float:
     return monotonic
 
 
-def rest_s(revision: int, since: float, now: float) -> float:
-    """How long to wait until the controllers may act again."""
-    return 0.0 if revision == 0 else max(0.0, since + BLOCK_S - now)
+def rest_s(revision: int, since: float, now: float, block_s: float) -> float:
+    """How long to wait until the controllers may act again. `block_s`: their block period."""
+    return 0.0 if revision == 0 else max(0.0, since + block_s + MARGIN_S - now)

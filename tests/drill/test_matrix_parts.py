@@ -63,9 +63,9 @@ def test_the_block_period_is_waited_for_once(tmp_path):
     assert rest.remember(tmp_path, 7, 100.0) == 100.0
     assert rest.remember(tmp_path, 7, 120.0) == 100.0
     assert rest.remember(tmp_path, 8, 130.0) == 130.0
-    assert rest.rest_s(8, 130.0, 140.0) == rest.BLOCK_S - 10.0
-    assert rest.rest_s(8, 130.0, 200.0) == 0.0
-    assert rest.rest_s(0, 130.0, 130.0) == 0.0, "no operation yet: nothing to wait for"
+    assert rest.rest_s(8, 130.0, 140.0, 30.0) == 30.0 + rest.MARGIN_S - 10.0
+    assert rest.rest_s(8, 130.0, 200.0, 30.0) == 0.0
+    assert rest.rest_s(0, 130.0, 130.0, 30.0) == 0.0, "no operation yet: nothing to wait for"
 
 
 class Refused(psycopg2.OperationalError):

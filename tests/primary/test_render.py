@@ -118,18 +118,20 @@ def test_only_the_primary_site_may_make_the_first_primary(shape: str) -> None:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_each_patroni_asks_its_own_sites_etcd_first_then_the_witness(shape: str) -> None:
+def test_each_patroni_asks_its_own_member_then_the_witness_then_others(shape: str) -> None:
+    """Never a neighbour that may be the primary before the witness: it would die with it."""
     made = SHAPES[shape]
+    members = {f"{member.address}:2379": member for member in made.hosts_with(HostRole.ETCD)}
     for host in made.hosts_with(HostRole.DB):
         section = patroni_of(made, host)["etcd3"]
         assert section["use_proxies"] is True
-        sites = [
-            next(made.site_of(h.name) for h in made.hosts if f"{h.address}:2379" == row)
-            for row in section["hosts"]
-        ]
-        assert len(sites) == len(made.hosts_with(HostRole.ETCD))
-        seen = list(dict.fromkeys(site.name for site in sites))
-        assert seen[:2] == [made.site_of(host.name).name, "sejong"]
+        asked = [members[row] for row in section["hosts"]]
+        assert set(asked) == set(members.values())
+        if host in asked:
+            assert asked[0] == host
+        witness = next(place for place, each in enumerate(asked) if made.site_of(each.name).name == "sejong")
+        before = {each.name for each in asked[:witness]} - {host.name}
+        assert not any(made.host(name).has(HostRole.DB) for name in before)
 
 
 @pytest.mark.parametrize(
