@@ -21,8 +21,13 @@ Around that core, what touches the world:
 - `publication`, `observer`: what an observer writes to etcd under its lease, and its threads.
 - `etcd_json`, `etcd_dcs`: the HTTP gateway of etcd; bounded, and nothing is sent twice that may have acted.
 - `patroni_keys`, `assembly`: from one snapshot of etcd to the planner's view.
-- `effects`, `config`, `service`, `render`: the process `hanbat-failover` and its files.
-- `status`, `status_cli`: `hanbat status`.
+- `probe_patroni`, `probe_edge`, `clients_way`, `bounded_http`: gray failures, and the way that clients take.
+- `effects`, `config`, `service`, `render`, `advisor`, `figures`: the process `hanbat-failover` and its files.
+- `meeting`: which hosts this controller has met since it sees etcd; only those can be missed.
+- `status`, `status_cli`, `looker`: `hanbat status`.
+- `preflight`, `switchover`, `switchover_means`, `switchover_cli`, `handover`: the planned way.
+- `gatekeeper`, `gatekeeper_service`, `etcd_watch`, `haproxy_socket`, `pooler_console`: beside the poolers.
+- `approvals`, `manual`, `failover_cli`: a person decides.
 
 `tests/simulation` runs this planner and this executor against models of etcd, Patroni and PostgreSQL.
 May import: `hanbat`, `replication`, `backup_site`, `primary`.

@@ -1,4 +1,8 @@
 """How data gets from site to site: PostgreSQL, Patroni and etcd, protection modes, the LSN ring and RPO.
 
+What is replaced in Patroni, one idea a file, put in by `patroni_launcher`: `named_holder`, `kept_set`,
+`held_back`, `same_timeline`, `shown_commit`, `quick_handover`, `remote_sync`, `salvage_hook`. Each checks
+first that the function is the one that was read.
+
 May import: hanbat.
 """
