@@ -68,13 +68,19 @@ def wait_ready(lab: Lab, host: str) -> None:
         time.sleep(0.1)
 
 
-def told_ahead_s(lab: Lab, host: str) -> float:
-    """By how much the stand-in of Patroni is ahead, by the date of its answers."""
+def told_ahead_s(lab: Lab, host: str) -> tuple[float, float]:
+    """By how much the stand-in of Patroni is ahead, by the date of its answers: at least, and at most.
+
+    A date has whole seconds, cut off, and was made at some moment between the question and the answer.
+    """
     address = str(lab.topology.host(host).address)
     connection = http.client.HTTPConnection(address, 8008, timeout=3)
     connection.sock = sockets.connect(lab.machine(host).namespace, address, 8008, timeout_s=3)
+    asked = time.time()
     connection.request("GET", "/")
     date = connection.getresponse().getheader("Date")
+    answered = time.time()
     connection.close()
     assert date
-    return parsedate_to_datetime(date).timestamp() - time.time()
+    told = parsedate_to_datetime(date).timestamp()
+    return told - answered, told + 1 - asked

@@ -212,11 +212,13 @@ def test_the_clock_jumps_forward_and_back(programs: Lab) -> None:
     try:
         fault.inject()
         assert fault.active(), fault.describe()
-        assert 299 <= stand_ins.told_ahead_s(programs, "gg1") <= 301
+        least, most = stand_ins.told_ahead_s(programs, "gg1")
+        assert least <= 300 <= most, (least, most)
     finally:
         fault.heal()
     assert not fault.active()
-    assert abs(stand_ins.told_ahead_s(programs, "gg1")) <= 1
+    least, most = stand_ins.told_ahead_s(programs, "gg1")
+    assert least <= 0 <= most, (least, most)
     assert stand_ins.running(programs, "gg1")["postgres"] == before["postgres"]
 
 
