@@ -1,8 +1,7 @@
 """What a takeover does beyond the DCS.
 
-Routing and old sessions need nothing here: on each application host HAProxy's own short checks of Patroni
-follow the primary and cut the sessions to a host that is no primary any more (`on-marked-down`), and an
-old primary that is cut off loses its sessions with its network. What is left is to tell people.
+Routing and old sessions need nothing here: the gatekeeper of each application host follows the lock in etcd
+by itself, opens the new primary and cuts the sessions to the old one (ADR 7). What is left is to tell people.
 """
 
 from __future__ import annotations
@@ -28,11 +27,11 @@ class Journal:
         self._heard: dict[str, tuple[int, int]] = {}  # topic -> when it began, when it was last said
 
     def push_routes(self, primary: str, epoch: int) -> Answer:
-        logger.info("epoch %s: %s is the primary; HAProxy's checks bring the clients", epoch, primary)
+        logger.info("epoch %s: %s is the primary; the gatekeepers bring the clients", epoch, primary)
         return Answer.OK
 
     def cut_sessions(self, host: str, epoch: int) -> Answer:
-        logger.info("epoch %s: sessions to %s are left to HAProxy's checks to end", epoch, host)
+        logger.info("epoch %s: sessions to %s are left to the gatekeepers to end", epoch, host)
         return Answer.OK
 
     def tell(self, text: str, *, urgent: bool) -> None:

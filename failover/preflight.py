@@ -7,11 +7,12 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-from failover.candidates import received_lsn
+from failover.candidates import kind_of
 from failover.guards import GUARDS, Case, Held
 from failover.handover import Pooler, PoolerState
+from failover.manual import best_of
 from failover.policy import MoveKind
-from failover.view import DcsState, NotSeen, Phase, Reach, Role, View
+from failover.view import NotSeen, Phase, Reach, Role, View
 from failover.votes import fresh, votes
 
 
@@ -80,8 +81,8 @@ def preflight(view: View, target: str, poolers: Mapping[str, Pooler | None]) -> 
         )
     if old in wanted:
         return Preflight(old, old, None, True, ())
-    candidate = _best(view, dcs, wanted)
-    kind = MoveKind.IN_SITE if view.site_of(old) == view.site_of(candidate) else MoveKind.CROSS_SITE
+    candidate = best_of(view, dcs, wanted)
+    kind = kind_of(view, old, candidate)
     case = Case(view, dcs, old, candidate, kind, dcs.operation)
     reasons = (*_guards(case), *_under_way(case), *_seen(case), *_poolers(poolers), *_after(case))
     return Preflight(old, candidate, kind, False, reasons)
@@ -98,12 +99,6 @@ def _stop(code: str, fact: str, remedy: str) -> Reason:
 def _hosts_of(view: View, target: str) -> tuple[str, ...]:
     named = tuple(host.name for host in view.hosts if host.name == target)
     return named or view.hosts_at(target)
-
-
-def _best(view: View, dcs: DcsState, wanted: tuple[str, ...]) -> str:
-    """In the sync set first, then the one that received most; there is always one, to speak about."""
-    members = dcs.sync.members if dcs.sync else frozenset[str]()
-    return min(wanted, key=lambda name: (name not in members, -(received_lsn(view, name) or 0), name))
 
 
 def _guards(case: Case) -> list[Reason]:

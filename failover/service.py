@@ -46,6 +46,7 @@ class Controller:
     clock_ms: Callable[[], int] = monotonic_ms
     advisor: Advisor | None = None
     sight: Sight | None = None  # of the observer beside us: it publishes how old the operation is
+    busy: bool = False  # an operation has not ended
     _row: int = -1
     _reason: str = ""
     _told_ms: int = field(default=-(10**9))
@@ -53,6 +54,7 @@ class Controller:
     def turn(self) -> bool:
         """Whether something was carried out, so that the next turn should follow at once."""
         view = self.read()
+        self.busy = under_way(view)
         if self.sight is not None and not isinstance(view.dcs, NotSeen) and view.dcs.operation:
             self.sight.take_operation(view.dcs.operation_revision, view.operation_age_ms)
         decision = planner.plan(view)
@@ -96,7 +98,7 @@ def run(controller: Controller, sight: Sight, stopped: Callable[[], bool]) -> No
     while not stopped():
         began = time.monotonic()
         acted = controller.turn()
-        period = 0.005 if acted else ALARM_TURN_S if sight.missed() else TURN_S
+        period = 0.005 if acted else ALARM_TURN_S if controller.busy or sight.missed() else TURN_S
         time.sleep(max(0.005, period - (time.monotonic() - began)))
 
 

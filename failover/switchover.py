@@ -2,9 +2,9 @@
 
 Patroni does the handing over, as for its own switchover: the old primary stops cleanly once its standbys
 have all its WAL, and the candidate takes the lock. Around it new transactions wait at the poolers, so that
-no request fails. Whatever happens, the poolers are released: by this process, else because its lease in
-etcd runs out, else by the limit of each gatekeeper. And whatever happens, Patroni and etcd decide who is
-primary.
+requests wait instead of being refused. Whatever happens, the poolers are released: by this process, else
+because its lease in etcd runs out, else by the limit of each gatekeeper. And whatever happens, Patroni and
+etcd decide who is primary.
 
 The steps see the world through `Means`, and time through a clock that is given.
 """
@@ -214,7 +214,7 @@ class Switchover:
         self._note("acknowledged", "a synchronous commit on the new primary")
         if not self._wait(lambda: not self.means.unsettled(), self.limits.settle_s):
             return self._result(End.INCOMPLETE, self.candidate, self.means.unsettled())
-        self._note("settled", "every host streams, site-safe")
+        self._note("settled", "every host is back, site-safe")
         return self._result(End.DONE, self.candidate, "")
 
     def _result(self, end: End, primary: str | None, reason: str) -> Result:

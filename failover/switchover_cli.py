@@ -77,7 +77,7 @@ def validate(target: str | None, as_json: bool, without: tuple[str, ...], path: 
 @execute_option
 @_options
 def switchover(target: str, execute: bool, as_json: bool, without: tuple[str, ...], path: Path) -> int:
-    """Hand the primary over as planned; no request fails. Shows the plan, and does it with --execute.
+    """Hand the primary over as planned, with new transactions held. Without --execute: the plan only.
 
     Exit status: 0 done, 1 failed and nothing changed, 3 not ready, 4 incomplete, 5 unknown.
     """

@@ -72,7 +72,7 @@ class RealMeans:
                     f"{state.lock.holder} holds the lock, /sync names {', '.join(sorted(state.sync.members))}"
                 )
             self._lease = self._dcs.grant(LEASE_TTL_S)
-            threading.Thread(target=self._keep, args=(self.config_dcs(),), daemon=True).start()
+            threading.Thread(target=self._keep, args=(self._config.dcs(),), daemon=True).start()
             compares = (
                 Compare(LEADER, Target.VALUE, handover.old),
                 unchanged(SYNC, state.sync.revision),
@@ -86,10 +86,6 @@ class RealMeans:
         except (NotAnswered, EtcdAnswerWrong, LeaseGone) as error:
             return f"etcd: {error}"
         return ""
-
-    def config_dcs(self) -> EtcdDcs:
-        """A client of its own for another thread."""
-        return self._config.dcs()
 
     def _keep(self, dcs: EtcdDcs) -> None:
         while not self._stop.wait(KEEP_S):

@@ -112,7 +112,7 @@ def test_every_expectation_has_its_words():
 
 def test_a_scenario_can_be_written_down():
     for scenario in MATRIX.values():
-        json.dumps(scenario.as_dict())
+        assert json.loads(json.dumps(scenario.as_dict()))["name"] == scenario.name
 
 
 def row(name: str, verdict: str = "passed", rto: float | None = 2.0, lost: int | None = 0) -> Row:
