@@ -41,7 +41,7 @@ class Assembly:
         observations = self._observations(read, now_ms)
         if not isinstance(dcs, NotSeen):
             observations = self._of_this_history(observations, dcs)
-        seeing_ms = self.meeting.seen(now_ms, observations, self.policy)
+        seeing_ms = self.meeting.seen(began_ms, now_ms, observations, self.policy)
         view = View(
             me=self.me,
             policy=self.policy,

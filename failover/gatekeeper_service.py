@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-import http.client
+import json
 import logging
 import os
 import socket
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import psycopg2
 import yaml
 
 from failover import patroni_keys
+from failover.bounded_http import NoAnswer, get
 from failover.etcd_dcs import EtcdDcs, LeaseGone, Member, NotAnswered
 from failover.etcd_json import EtcdAnswerWrong, Prefixes
 from failover.etcd_watch import Bell
@@ -67,16 +68,17 @@ def load(path: Path) -> Config:
     )
 
 
-def answers_as_primary(address: str, port: int) -> bool:
-    """Whether Patroni there says that it is the primary. Bounded; False when it does not answer."""
-    connection = http.client.HTTPConnection(address, port, timeout=ANSWER_S)
+def accepts_writes(address: str, port: int) -> bool:
+    """Whether Patroni there found PostgreSQL to be a primary just now. Bounded; False without an answer.
+
+    `/primary` says yes as soon as Patroni has the lock; `/patroni` asks PostgreSQL whether it is in recovery.
+    """
     try:
-        connection.request("OPTIONS", "/primary")
-        return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
+        status, body = get(address, port, "/patroni", ANSWER_S)
+        role: str = json.loads(body)["role"]
+    except (NoAnswer, OSError, ValueError, KeyError, TypeError):
         return False
-    finally:
-        connection.close()
+    return status == 200 and role == "primary"
 
 
 @dataclass
@@ -108,8 +110,12 @@ class Gatekeeper:
         if read:
             self._read()
         now = monotonic_ms()
-        self._steer(steering(self.sight, frozenset(self.config.addresses), self.laid, now), now)
-        self._hold(holding(self.sight, self.hold, self._spent, now, self.believed))
+        hosts = frozenset(self.config.addresses)
+        wanted = steering(self.sight, hosts, self.laid, now, self.believed)
+        if self.hold is None:  # before sessions are cut: whoever comes back then waits
+            self._hold(holding(self.sight, None, self._spent, now, wanted))
+        self._steer(wanted, now)
+        self._hold(holding(self.sight, self.hold, self._spent, now, self.laid))
         self._say(now)
         unsaid = self._said is None or self._said.state is PoolerState.HOLDING
         return (self.hold is not None and unsaid) or (
@@ -134,24 +140,27 @@ class Gatekeeper:
             self._trouble("etcd", str(error))
 
     def _steer(self, wanted: Steering, now: int) -> None:
-        """Close first, open next; then wait until the holder answers as primary, and believe it."""
+        """Close first; then wait until the holder accepts writes, open it and believe it."""
+        if wanted.open != self.laid.open:
+            self.believed = None
         if wanted != self.laid or now - self._laid_ms >= REPEAT_MS:
             if wanted != self.laid:
-                logger.info("open: %s, closed: %s", wanted.open or "all", ", ".join(sorted(wanted.closed)))
-                self.believed = None
+                logger.info("primary: %s, closed: %s", wanted.open or "any", ", ".join(sorted(wanted.closed)))
             self._trouble("haproxy", self._lay(wanted))
             self.laid, self._laid_ms = wanted, now
         holder = wanted.open
         if holder is None or self.believed == holder:
             return
-        if answers_as_primary(self.config.addresses[holder], self.config.patroni_port):
+        if accepts_writes(self.config.addresses[holder], self.config.patroni_port):
             try:
+                self.haproxy.open(holder)
                 self.haproxy.believe(holder)
             except HaproxySilent as error:
                 self._trouble("haproxy", str(error))
                 return
             self.believed = holder
-            logger.info("%s answers as primary", holder)
+            self.laid = replace(wanted, closed=wanted.closed - {holder})
+            logger.info("%s accepts writes", holder)
 
     def _lay(self, wanted: Steering) -> str:
         """Answers the trouble, "" when there was none."""

@@ -22,18 +22,21 @@ class Meeting:
     last_ms: int = 0
     first_ms: dict[str, int] = field(default_factory=dict[str, int])  # when each host was first met
 
-    def seen(self, now_ms: int, observations: Iterable[Observation], policy: Policy) -> int:
-        """The DCS was read just now. For how long it has been seen without a break."""
+    def seen(self, began_ms: int, now_ms: int, observations: Iterable[Observation], policy: Policy) -> int:
+        """The DCS was read, from `began_ms` to `now_ms`. For how long it has been seen without a break.
+
+        A read that took long, because etcd or this process stood still, tells of the time when it began.
+        """
         if self.began_ms is None or now_ms - self.last_ms > policy.cut_ms:
-            self.began_ms = now_ms
+            self.began_ms = began_ms
             self.first_ms.clear()
-        self.last_ms = now_ms
+        self.last_ms = began_ms
         for one in observations:
             if one.age_ms <= policy.fresh_ms:
                 for host in one.hosts:
                     if host.reach is Reach.REACHABLE:
-                        self.first_ms.setdefault(host.host, now_ms)
-        return now_ms - self.began_ms
+                        self.first_ms.setdefault(host.host, began_ms)
+        return began_ms - self.began_ms
 
     def met(self, policy: Policy) -> frozenset[str]:
         """Who was met, by now long enough ago."""

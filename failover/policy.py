@@ -30,21 +30,22 @@ class Policy:
     `lock_limit_ms`: how long the candidate may take to get the lock before the offer is withdrawn.
     `promote_limit_ms`: how long it may take to accept writes before people are called.
     `offer_limit_ms`: how long somebody else's offer in /failover is waited for while the primary is silent.
-    `cut_ms`: a controller that has not seen the DCS for longer begins anew: it has met no host yet.
+    `cut_ms`: a controller that has not seen the DCS for longer begins anew: it has met no host yet. Longer
+    than an election of etcd takes; short, for a pulse that waited in etcd meanwhile looks fresh afterwards.
     `start_ms`: a primary that a controller has not met since it began counts as missed only after so
     long: it may be starting. As long as Patroni's lease, which decides by then.
     """
 
     in_site: Mode = Mode.AUTOMATIC
     cross_site: Mode = Mode.AUTOMATIC
-    window_ms: int = 1500
+    window_ms: int = 800
     fresh_ms: int = 1500
     dcs_fresh_ms: int = 1000
-    block_ms: int = 30_000
+    block_ms: int = 10_000
     lock_limit_ms: int = 5000
     promote_limit_ms: int = 30_000
     offer_limit_ms: int = 3000
-    cut_ms: int = 10_000
+    cut_ms: int = 5_000
     start_ms: int = 20_000
 
     def mode(self, kind: MoveKind) -> Mode:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import select
 import threading
 from typing import Any
 
 import psycopg2
-import psycopg2.extensions as pg
+
+from replication.async_sql import answered
 
 DSN = "host=/run/hanbat-pgbouncer user=pgbouncer dbname=pgbouncer connect_timeout=2"
 NOT_PAUSED = "not paused"  # how PgBouncer refuses a RESUME that is not needed
@@ -86,10 +86,6 @@ class Console:
     def _wait(self, connection: Any, turn: int) -> bool:
         """Whether the connection has its answer; False as soon as the turn is over."""
         while turn == self._turn:
-            state = connection.poll()
-            if state == pg.POLL_OK:
+            if answered(connection, LOOK_S):
                 return True
-            reading = [connection.fileno()] if state == pg.POLL_READ else []
-            writing = [connection.fileno()] if state == pg.POLL_WRITE else []
-            select.select(reading, writing, [], LOOK_S)
         return False

@@ -1,10 +1,13 @@
-"""A planned handover, step by step: checkpoint, hold, hand over, release, verify.
+"""A planned handover, step by step: checkpoint, hold and offer at once, release, verify.
 
 Patroni does the handing over, as for its own switchover: the old primary stops cleanly once its standbys
 have all its WAL, and the candidate takes the lock. Around it new transactions wait at the poolers, so that
-requests wait instead of being refused. Whatever happens, the poolers are released: by this process, else
-because its lease in etcd runs out, else by the limit of each gatekeeper. And whatever happens, Patroni and
-etcd decide who is primary.
+requests wait instead of being refused. Hold and offer are written in one transaction: while Patroni prepares
+the stop, the poolers come to hold, and Patroni waits a moment for the last transactions
+(`replication.quick_handover`). One that runs for long is looked for before.
+
+Whatever happens, the poolers are released: by this process, else because its lease in etcd runs out, else
+by the limit of each gatekeeper. And whatever happens, Patroni and etcd decide who is primary.
 
 The steps see the world through `Means`, and time through a clock that is given.
 """
@@ -18,19 +21,18 @@ from typing import Any, Protocol
 
 from failover.handover import Handover, Pooler, PoolerState
 
-LOOK_S = 0.02
+MARGIN_MS = 1000  # a gatekeeper's own limit is later than ours
+LOOK_S = 0.1  # at least so often; a change in etcd wakes the real clock at once
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Bounds in seconds.
 
-    `hold_s`: until every pooler holds; a transaction that runs longer makes the switchover end there.
     `handover_s`: from the hold to a writable candidate; after that the poolers are released in any case.
     `settle_s`: until the service is whole again behind the new primary.
     """
 
-    hold_s: float = 1.0
     handover_s: float = 8.0
     commit_s: float = 15.0
     settle_s: float = 60.0
@@ -38,10 +40,14 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One read of etcd. `holder`: of the lock, None while it is free. `offered`: our offer still stands."""
+    """One read of etcd. `holder`: of the lock, None while it is free. `offered`: our offer still stands.
+
+    `poolers`: the last word of every application host's gatekeeper, None when it is silent.
+    """
 
     holder: str | None
     offered: bool
+    poolers: Mapping[str, Pooler | None]
 
 
 class End(StrEnum):
@@ -55,10 +61,9 @@ class Means(Protocol):
     """What the steps need of the world. Each call is bounded in time."""
 
     def checkpoint(self, host: str) -> str: ...  # "" or why there was none
-    def hold(self, handover: Handover) -> str: ...  # "" or why it was refused
+    def busy(self, host: str) -> str: ...  # a transaction that runs for long, "" when there is none
+    def begin(self, handover: Handover) -> str: ...  # hold and offer: "" or why it was refused
     def release(self) -> None: ...  # safe twice, never raises
-    def poolers(self) -> Mapping[str, Pooler | None]: ...
-    def ask(self, old: str, candidate: str) -> str: ...  # offer it to Patroni: "" or why it was refused
     def withdraw(self, old: str, candidate: str) -> None: ...  # take back an offer that still stands
     def standing(self) -> Standing | None: ...  # None: etcd was not read
     def writable(self, host: str) -> bool: ...
@@ -120,8 +125,11 @@ class Switchover:
         self._began_s = self.now()
         trouble = self.means.checkpoint(self.old)
         self._note("checkpoint", trouble or f"{self.old} has little left to write")
+        busy = self.means.busy(self.old)
+        if busy:
+            return self._failed(busy)
         try:
-            failure = self._hold() or self._hand_over()
+            failure = self._hand_over()
         finally:
             self._release()
         return self._failed(failure) if failure else self._verify()
@@ -139,41 +147,22 @@ class Switchover:
             self.sleep(LOOK_S)
         return True
 
-    def _hold(self) -> str:
-        """Answers why it could not be held, "" when it is."""
-        limit_ms = round((self.limits.hold_s + self.limits.handover_s) * 1000)
-        self._hold_s = self.now()
-        refused = self.means.hold(Handover(self.id, self.old, self.candidate, limit_ms))
-        if refused:
-            return refused
-        self._note("hold")
-        if self._wait(lambda: not self._not_held(), self.limits.hold_s):
-            self._note("held", "no transaction is under way")
-            return ""
-        late = ", ".join(self._not_held())
-        return f"not held within {self.limits.hold_s:g} s: {late}; a transaction runs there for longer"
-
-    def _not_held(self) -> list[str]:
-        words = self.means.poolers()
-        return [
-            host
-            for host, word in sorted(words.items())
-            if host not in self.without
-            and (word is None or word.state is not PoolerState.HELD or word.handover != self.id)
-        ]
-
     def _hand_over(self) -> str:
         """Answers why it was not handed over, "" when the candidate accepts writes."""
-        refused = self.means.ask(self.old, self.candidate)
+        self._hold_s = self.now()
+        limit_ms = round(self.limits.handover_s * 1000) + MARGIN_MS
+        refused = self.means.begin(Handover(self.id, self.old, self.candidate, limit_ms))
         if refused:
             return refused
-        self._note("asked", f"Patroni of {self.old} hands over to {self.candidate}")
-        end = self.now() + self.limits.handover_s
+        self._note("hold", f"Patroni of {self.old} hands over to {self.candidate}")
+        end, late = self.now() + self.limits.handover_s, "all"
         while self.now() < end:
             seen = self.means.standing()
+            if seen and late and not (late := self._not_held(seen)):
+                self._note("held", "no transaction is under way")
             holder = seen.holder if seen else None
             if holder == self.candidate and self.means.writable(self.candidate):
-                self._note("writable", self.candidate)
+                self._note("writable", f"{self.candidate}; not held: {late}" if late else self.candidate)
                 return ""
             if seen and holder == self.old and not seen.offered:
                 return f"Patroni of {self.old} took the offer back; its log says why"
@@ -181,6 +170,15 @@ class Switchover:
                 return f"{holder} took the lock instead"
             self.sleep(LOOK_S)
         return f"{self.candidate} did not accept writes within {self.limits.handover_s:g} s"
+
+    def _not_held(self, seen: Standing) -> str:
+        late = [
+            host
+            for host, word in sorted(seen.poolers.items())
+            if host not in self.without
+            and (word is None or word.state is not PoolerState.HELD or word.handover != self.id)
+        ]
+        return ", ".join(late)
 
     def _release(self) -> None:
         self.means.release()

@@ -16,8 +16,9 @@ import psycopg2
 from failover import patroni_keys
 from failover.config import Config
 from failover.etcd_dcs import EtcdDcs, LeaseGone, NotAnswered
-from failover.etcd_json import Entry, EtcdAnswerWrong
-from failover.handover import HANDOVER, Handover, Pooler, encode, poolers_of
+from failover.etcd_json import Entry, EtcdAnswerWrong, Prefixes
+from failover.etcd_watch import Bell
+from failover.handover import HANDOVER, POOLER, Handover, encode, poolers_of
 from failover.looker import Looker
 from failover.switchover import Standing
 from failover.transaction import (
@@ -40,6 +41,14 @@ LEASE_TTL_S = 3
 KEEP_S = 0.5
 CHECKPOINT_S = 60.0
 COMMIT_S = 2.0
+LONG_S = 0.5
+LONG_TRANSACTION = """
+    SELECT format('process %s of %s for %s', pid, usename, clock_timestamp() - xact_start)
+    FROM pg_stat_activity
+    WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
+      AND xact_start < clock_timestamp() - interval '{limit_ms} ms'
+    ORDER BY xact_start LIMIT 1
+"""
 
 
 class RealMeans:
@@ -52,6 +61,13 @@ class RealMeans:
         self._lease = 0
         self._stop = threading.Event()
         self._offer: tuple[str, str] | None = None
+        watched = [Prefixes(config.cluster).real(key) for key in (LEADER, FAILOVER, POOLER)]
+        self._bell = Bell(config.etcd, [(key, key[:-1] + chr(ord(key[-1]) + 1)) for key in watched])
+        self._bell.start()
+
+    def wait(self, seconds: float) -> None:
+        """Until the lock, the offer or a pooler changes, at most so long."""
+        self._bell.wait(seconds)
 
     def checkpoint(self, host: str) -> str:
         try:
@@ -60,12 +76,25 @@ class RealMeans:
             return f"no checkpoint: {' '.join(str(error).split())[:200]}"
         return ""
 
-    def hold(self, handover: Handover) -> str:
-        """The hold is written only if nothing that the preflight saw stands in its way by now."""
+    def busy(self, host: str) -> str:
+        """A transaction that would not end within the moment that Patroni waits for it."""
+        limit_ms = round(LONG_S * 1000)
+        try:
+            found = self._run(host, LONG_TRANSACTION.format(limit_ms=limit_ms), COMMIT_S)
+        except psycopg2.Error as error:
+            return f"{host} was not asked for long transactions: {' '.join(str(error).split())[:200]}"
+        return f"a transaction runs on {host}: {found}; wait for its end" if found else ""
+
+    def begin(self, handover: Handover) -> str:
+        """Hold at the poolers and offer the lock, if nothing that the preflight saw stands in the way by now.
+
+        Patroni's watch wakes it for a changed /config, and not for /failover: so /config is written back
+        with a space more or less, and the old primary acts at once instead of in its next loop.
+        """
         try:
             found = self._dcs.snapshot()
-            state = patroni_keys.dcs_state(found)
-            if isinstance(state, NotSeen) or state.lock is None or state.sync is None:
+            state, config = patroni_keys.dcs_state(found), found.get(CONFIG)
+            if isinstance(state, NotSeen) or state.lock is None or state.sync is None or config is None:
                 return "the DCS was not seen"
             if state.lock.holder != handover.old or handover.candidate not in state.sync.members:
                 return (
@@ -75,16 +104,24 @@ class RealMeans:
             threading.Thread(target=self._keep, args=(self._config.dcs(),), daemon=True).start()
             compares = (
                 Compare(LEADER, Target.VALUE, handover.old),
+                unchanged(LEADER, state.lock.revision),
                 unchanged(SYNC, state.sync.revision),
+                unchanged(CONFIG, config.revision),
                 unchanged(FAILOVER, state.failover_emptied),
                 absent(HOLD),
                 absent(HANDOVER),
             )
-            put = Put(HANDOVER, encode(handover), self._lease)
-            if self._dcs.write(Transaction(compares, (put,))) is None:
+            text = config.value
+            puts = (
+                Put(HANDOVER, encode(handover), self._lease),
+                Put(FAILOVER, json.dumps({"leader": handover.old, "member": handover.candidate})),
+                Put(CONFIG, text[:-1] if text.endswith(" ") else text + " "),
+            )
+            if self._dcs.write(Transaction(compares, puts)) is None:
                 return "the cluster changed in this moment"
         except (NotAnswered, EtcdAnswerWrong, LeaseGone) as error:
             return f"etcd: {error}"
+        self._offer = (handover.old, handover.candidate)
         return ""
 
     def _keep(self, dcs: EtcdDcs) -> None:
@@ -112,50 +149,11 @@ class RealMeans:
             break
         self._lease = 0
 
-    def poolers(self) -> Mapping[str, Pooler | None]:
-        found = self._snapshot()
-        return (
-            poolers_of(found, self._config.poolers)
-            if found is not None
-            else dict.fromkeys(self._config.poolers)
-        )
-
     def _snapshot(self) -> Mapping[str, Entry] | None:
         try:
             return self._dcs.snapshot()
         except (NotAnswered, EtcdAnswerWrong):
             return None
-
-    def ask(self, old: str, candidate: str) -> str:
-        """Offer the handover in /failover, if nothing has changed since the hold was written.
-
-        Patroni's watch wakes it for a changed /config, and not for /failover: so /config is written back
-        with a space more or less, and the old primary acts at once instead of in its next loop.
-        """
-        try:
-            found = self._dcs.snapshot()
-            state, config = patroni_keys.dcs_state(found), found.get(CONFIG)
-            if isinstance(state, NotSeen) or state.lock is None or state.sync is None or config is None:
-                return "the DCS was not seen"
-            compares = (
-                Compare(LEADER, Target.VALUE, old),
-                unchanged(LEADER, state.lock.revision),
-                unchanged(SYNC, state.sync.revision),
-                unchanged(CONFIG, config.revision),
-                unchanged(FAILOVER, state.failover_emptied),
-                absent(HOLD),
-            )
-            if state.lock.holder != old or candidate not in state.sync.members:
-                return f"{state.lock.holder} holds the lock, /sync: {', '.join(sorted(state.sync.members))}"
-            text = config.value
-            woken = text[:-1] if text.endswith(" ") else text + " "
-            offer = json.dumps({"leader": old, "member": candidate})
-            if self._dcs.write(Transaction(compares, (Put(FAILOVER, offer), Put(CONFIG, woken)))) is None:
-                return "the cluster changed in this moment"
-        except (NotAnswered, EtcdAnswerWrong, LeaseGone) as error:
-            return f"etcd: {error}"
-        self._offer = (old, candidate)
-        return ""
 
     def withdraw(self, old: str, candidate: str) -> None:
         entry = (self._snapshot() or {}).get(FAILOVER)
@@ -171,7 +169,8 @@ class RealMeans:
             return None
         entry = found.get(FAILOVER)
         offered = entry is not None and self._offer is not None and _is_offer(entry, self._offer)
-        return Standing(found[LEADER].value if LEADER in found else None, offered)
+        words = poolers_of(found, self._config.poolers)
+        return Standing(found[LEADER].value if LEADER in found else None, offered, words)
 
     def writable(self, host: str) -> bool:
         if host not in self._config.addresses:

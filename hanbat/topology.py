@@ -108,6 +108,18 @@ class Replication(Part):
         ge=parse("1s"),
         le=parse("60s"),
     )
+    drag_limit: Duration = setting(
+        "500ms",
+        "max_availability only: a sync standby that flushes later than this, again and again, drags commits.",
+        ge=parse("200ms"),
+        le=parse("60s"),
+    )
+    drag_time: Duration = setting(
+        "5s",
+        "One that drags for so long is taken out of the sync set; after as long below half it is back.",
+        ge=parse("3s"),
+        le=parse("1h"),
+    )
     max_slot_wal_keep_size_mb: int = setting(
         2048,
         "WAL kept for an absent standby, at most; after that it is cloned anew.",
@@ -156,6 +168,7 @@ class Wan(Part):
     """The network between sites, as the lab makes it. On real machines the network is what it is."""
 
     delay: Duration = setting("1500us", "Delay one way between two sites.", le=parse("500ms"))
+    jitter: Duration = setting("0s", "How much the delay varies, up and down.", le=parse("500ms"))
     bandwidth_mbit: int = setting(1000, "Bandwidth of each link.", unit="Mbit/s", ge=1, le=100000)
     loss_percent: float = setting(0.0, "Packets lost on each link.", unit="%", ge=0, le=50)
     clients: IPv4Network = setting("10.71.9.0/24", "Where clients stand: outside all sites.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 from hanbat.topology import Topology
 from lab import commands, wan
@@ -17,6 +18,20 @@ ROUTER_SETTINGS = (
     "net.ipv4.conf.default.rp_filter=0",
 )
 QUIET_SETTINGS = ("net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1")
+ALLOWED = Path("/proc/sys/net/ipv4/tcp_allowed_congestion_control")
+
+
+def congestion_control() -> str:
+    """One that gives way when packets are lost, whatever the computer itself uses.
+
+    bbr keeps a full queue full: in the lab's narrow WAN a base backup then cost everybody every eighth
+    packet, and some their SYN. Debian's own is cubic; a namespace may only choose what is allowed to all.
+    """
+    return "cubic" if "cubic" in ALLOWED.read_text(encoding="utf-8").split() else "reno"
+
+
+def _settings(*more: str) -> list[str]:
+    return [*QUIET_SETTINGS, f"net.ipv4.tcp_congestion_control={congestion_control()}", *more]
 
 
 def _veth(veth: Veth) -> str:
@@ -32,7 +47,7 @@ def make(topology: Topology, names: Names, plan: NetworkPlan, kind: str) -> None
     commands.ip_batch([f"netns add {node.namespace}" for node in plan.nodes])
     commands.ip_batch([_veth(veth) for veth in plan.veths])
     for node in plan.nodes:
-        settings = (*QUIET_SETTINGS, *(ROUTER_SETTINGS if node.forwards else ()))
+        settings = _settings(*(ROUTER_SETTINGS if node.forwards else ()))
         commands.run(["ip", "netns", "exec", node.namespace, "sysctl", "--ignore", "-qw", *settings])
         commands.ip_batch(node.commands, namespace=node.namespace)
     wan.make(plan, topology.wan, kind, Cgroup(f"{names.lab}/_wan"), names.run, names.state / "logs")
@@ -46,7 +61,7 @@ def replug(topology: Topology, names: Names, plan: NetworkPlan, host: str) -> No
     unplug(topology, names, host)
     commands.ip_batch([f"netns add {namespace}"])
     commands.ip_batch([_veth(plan.veth_of(namespace))])
-    commands.run(["ip", "netns", "exec", namespace, "sysctl", "--ignore", "-qw", *QUIET_SETTINGS])
+    commands.run(["ip", "netns", "exec", namespace, "sysctl", "--ignore", "-qw", *_settings()])
     commands.ip_batch(plan.node(namespace).commands, namespace=namespace)
     commands.ip_batch(port_commands(site, host), namespace=names.router(site.name))
 

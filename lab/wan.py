@@ -19,6 +19,11 @@ NETEM = "netem"
 WIREFILTER = "wirefilter"
 # Above this wirefilter is the narrow place itself (design, section 2), so it is not told a limit.
 WIREFILTER_CEILING_MBIT = 700
+# vde's programs hand packets on over datagram sockets, and drop what does not fit. Linux lets ten wait: a
+# burst from a busy neighbour then costs a stranger its SYN, and that one a second.
+WAITING_PACKETS = 4096
+# A network does not wait for a busy processor. The filter goes before the switches that feed it.
+SWITCH, FILTER = 10, 20
 PROMPT, SUCCESS = b"VDEwf$ ", "1000 Success"
 MANAGE_LIMIT_S = 5.0
 
@@ -31,18 +36,31 @@ def emulation() -> str:
     return NETEM if tried.returncode == 0 else WIREFILTER
 
 
+def at_once(priority: int) -> list[str]:
+    """Words before a program that is to run as soon as it can; none where the kernel does not allow it."""
+    words = ["chrt", "--fifo", str(priority)]
+    return words if commands.run([*words, "true"], check=False).returncode == 0 else []
+
+
 def netem_arguments(wan: Wan) -> list[str]:
     """Arguments of `tc qdisc ... netem` for one direction."""
-    words = ["delay", f"{_us(wan.delay)}us", "rate", f"{wan.bandwidth_mbit}mbit", "limit", "100000"]
+    jitter = [f"{_us(wan.jitter)}us"] if wan.jitter else []
+    words = ["delay", f"{_us(wan.delay)}us", *jitter, "rate", f"{wan.bandwidth_mbit}mbit", "limit", "100000"]
     return words + (["loss", f"{wan.loss_percent:g}%"] if wan.loss_percent else [])
 
 
 def wirefilter_arguments(wan: Wan) -> list[str]:
     """Arguments of `wirefilter`: milliseconds one way, bytes a second, percent."""
-    words = ["-d", f"{_us(wan.delay) / 1000:g}"]
+    words = ["-d", _varied(wan)]
     if wan.bandwidth_mbit < WIREFILTER_CEILING_MBIT:
         words += ["-b", str(wan.bandwidth_mbit * 125_000)]
     return words + (["-l", f"{wan.loss_percent:g}"] if wan.loss_percent else [])
+
+
+def _varied(wan: Wan) -> str:
+    """wirefilter's way to write a delay in milliseconds that varies evenly."""
+    delay_ms, jitter_ms = _us(wan.delay) / 1000, _us(wan.jitter) / 1000
+    return f"{delay_ms:g}+{jitter_ms:g}U" if jitter_ms else f"{delay_ms:g}"
 
 
 def _us(length: timedelta) -> int:
@@ -75,17 +93,32 @@ def _wirefilter_link(
 ) -> None:
     group.create()
     sockets: list[str] = []
+    allow = f"echo {WAITING_PACKETS} > /proc/sys/net/unix/max_dgram_qlen"
+    for router in link.routers:  # the value counts for sockets made later in the same namespace
+        commands.run(["ip", "netns", "exec", router, "sh", "-c", allow])
     for side, (router, device) in enumerate(zip(link.routers, link.devices, strict=True)):
         socket = str(run_folder / f"w{number}{'ab'[side]}")
         sockets.append(socket)
         _daemon(
-            ["ip", "netns", "exec", router, "vde_switch", "-s", socket, "-tap", device, "-daemon"],
+            [
+                *at_once(SWITCH),
+                "ip",
+                "netns",
+                "exec",
+                router,
+                "vde_switch",
+                "-s",
+                socket,
+                "-tap",
+                device,
+                "-daemon",
+            ],
             group,
             logs,
         )
     manage = str(run_folder / f"w{number}m")
     words = ["wirefilter", "-v", ":".join(sockets), *wirefilter_arguments(wan), "-M", manage, "-daemon"]
-    _daemon(words, group, logs)
+    _daemon([*at_once(FILTER), "ip", "netns", "exec", link.routers[0], *words], group, logs)
 
 
 def change(link: WanLink, number: int, wan: Wan, kind: str, run_folder: Path) -> None:
@@ -95,9 +128,7 @@ def change(link: WanLink, number: int, wan: Wan, kind: str, run_folder: Path) ->
             words = ["tc", "-n", router, "qdisc", "change", "dev", device, "root", "netem"]
             commands.run([*words, *netem_arguments(wan)])
         return
-    answers = _manage(
-        run_folder / f"w{number}m", [f"{key} {value:g}" for key, value in _managed(wan).items()]
-    )
+    answers = _manage(run_folder / f"w{number}m", [f"{key} {value}" for key, value in _managed(wan).items()])
     if not all(SUCCESS in answer for answer in answers):
         raise LabError(f"the WAN link {'-'.join(link.sites)} did not take its values: {answers}")
 
@@ -112,7 +143,9 @@ def is_set(link: WanLink, number: int, wan: Wan, kind: str, run_folder: Path) ->
     lines = _manage(run_folder / f"w{number}m", ["showinfo"])[0].splitlines()
     return all(
         any(line.split() == [key.capitalize(), "L->R", value, "R->L", value] for line in lines)
-        for key, value in ((key, f"{number:g}+0U") for key, number in _managed(wan).items())
+        for key, value in (
+            (key, word if "+" in word else f"{word}+0U") for key, word in _managed(wan).items()
+        )
     )
 
 
@@ -123,9 +156,9 @@ def _netem_has(text: str, wan: Wan) -> bool:
     return abs(delay_s - wan.delay.total_seconds()) < 1e-4 and abs(loss - wan.loss_percent) < 0.01
 
 
-def _managed(wan: Wan) -> dict[str, float]:
+def _managed(wan: Wan) -> dict[str, str]:
     """Commands of wirefilter's management socket, and their values."""
-    return {"delay": _us(wan.delay) / 1000, "loss": wan.loss_percent}
+    return {"delay": _varied(wan), "loss": f"{wan.loss_percent:g}"}
 
 
 def _manage(path: Path, lines: Sequence[str]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hanbat.topology import Host, HostRole, SiteRole, Topology
+from replication import unprotected
 
 POSTGRESQL_PORT = 5432
 PATRONI_PORT = 8008
@@ -21,6 +22,8 @@ FAILOVER_UNIT = "hanbat-failover.service"
 GATEKEEPER_UNIT = "hanbat-gatekeeper.service"
 # Evidence of what a returning host had alone: outside the data directory, which a re-clone removes.
 SALVAGE_DIR = "/var/lib/hanbat/salvage"
+# The record of intervals in which a standby was left out of the sync set (replication/unprotected.py).
+UNPROTECTED_DIR = str(unprotected.PATH.parent)
 DB_UNITS = ("hanbat-patroni.service", "hanbat-lsn-ring.service")
 
 

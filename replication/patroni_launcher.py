@@ -10,7 +10,9 @@ What Patroni 4.1 does not do by itself, and nothing else:
   (`replication.held_back`, ADR 0006).
 - `synchronous_standby_names` is emptied only after `/sync` was (`replication.kept_set`).
 - Only a standby on the primary's own timeline becomes sync (`replication.same_timeline`).
-- A primary that was offered away takes its lock back only if it can still commit
+- A standby that drags commits is left out of the sync set for a while, in `max_availability` only
+  (`replication.dragging`).
+- A primary that was offered away takes its lock back only if it can still commit and extend a file
   (`replication.shown_commit`).
 - A planned handover does without Patroni's pauses (`replication.quick_handover`).
 - A returning host's unreplicated tail is kept before it is rewound or cloned (`replication.salvage_hook`).
@@ -18,7 +20,8 @@ What Patroni 4.1 does not do by itself, and nothing else:
   always waits for a standby of another site (`replication.remote_sync`, ADR 0003).
 
 It refuses any other minor version of Patroni: the replaced functions were read in 4.1 only.
-Environment, from the unit: HANBAT_PROTECTION_MODE, HANBAT_REMOTE_MEMBERS (names, spaces between).
+Environment, from the unit: HANBAT_PROTECTION_MODE, HANBAT_REMOTE_MEMBERS (names, spaces between),
+HANBAT_DRAG_LIMIT_S, HANBAT_DRAG_TIME_S.
 
 Patroni starts the postmaster through a fresh interpreter that imports this module once more, so
 what is heavy (Patroni, YAML, the topology's model) is imported where it is used, or not at all.
@@ -36,9 +39,10 @@ from typing import Any, cast
 from hanbat.errors import Exit, HanbatError, render
 
 KNOWN_MINOR = "4.1."
+MAX_AVAILABILITY = "max_availability"
 MAX_PROTECTION = "max_protection"
 MAX_PERFORMANCE = "max_performance"
-MODES = frozenset({"max_availability", MAX_PROTECTION, MAX_PERFORMANCE})  # hanbat.topology.ProtectionMode
+MODES = frozenset({MAX_AVAILABILITY, MAX_PROTECTION, MAX_PERFORMANCE})  # hanbat.topology.ProtectionMode
 DCS_WAIT_S = 60.0
 PROBE_S = 1.0
 
@@ -58,7 +62,7 @@ class DcsUnhealthy(HanbatError):
 
 
 class LauncherMisused(HanbatError):
-    """The unit gives no usable protection mode, or no remote members in max_protection."""
+    """The unit gives no usable protection mode, no remote members in max_protection, or no drag bounds."""
 
     code = 133
     hint = "render the unit anew: hanbat render HOST"
@@ -80,6 +84,18 @@ def protection(environment: Mapping[str, str]) -> tuple[str, frozenset[str]]:
     if mode == MAX_PROTECTION and not remote:
         raise LauncherMisused("max_protection without HANBAT_REMOTE_MEMBERS")
     return mode, remote
+
+
+def drag_bounds(environment: Mapping[str, str]) -> tuple[float, float]:
+    """Lag and time, in seconds, from which a standby is taken out. Raises LauncherMisused."""
+    names = ("HANBAT_DRAG_LIMIT_S", "HANBAT_DRAG_TIME_S")
+    try:
+        limit_s, time_s = (float(environment.get(name, "")) for name in names)
+    except ValueError as error:
+        raise LauncherMisused(f"{' or '.join(names)} is no number: {error}") from error
+    if not (0 < limit_s < float("inf") and 0 < time_s < float("inf")):
+        raise LauncherMisused(f"{' and '.join(names)} are {limit_s:g} and {time_s:g}: both must be above 0")
+    return limit_s, time_s
 
 
 def is_healthy(host: str) -> bool:
@@ -127,6 +143,7 @@ def _launch(config: Path) -> None:
     from patroni.version import __version__  # pyright: ignore[reportMissingTypeStubs]
 
     from replication import (
+        dragging,
         held_back,
         kept_set,
         named_holder,
@@ -147,6 +164,8 @@ def _launch(config: Path) -> None:
     quick_handover.install()
     shown_commit.install()
     same_timeline.install()
+    if mode == MAX_AVAILABILITY:
+        dragging.install(*drag_bounds(os.environ))
     salvage_hook.install(salvage_settings.load()).compare_what_is_left()
     kept_set.install()
     if held_back.PATH.exists():  # where the controllers are not enabled there is none

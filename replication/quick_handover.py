@@ -1,92 +1,142 @@
 """A planned handover without Patroni's pauses.
 
-Patroni 4.1 looks once a second whether the old primary has stopped (`STOP_POLLING_INTERVAL`), and when it
-finds it shut down with its process still there, it sleeps one more second before it gives the lock back.
-Both are seconds in which nobody can write. Here it looks twenty times a second, and first waits a moment
-for the process to end by itself, as it does once its standbys have all its WAL; then Patroni gives the lock
-back at once. A process that stays (it still archives) is left to Patroni's own way.
+Patroni 4.1 asks `pg_controldata` once a second whether the old primary has stopped (`STOP_POLLING_INTERVAL`),
+reads its last WAL records with two runs of `pg_waldump`, and when it finds it shut down with its process
+still there, it sleeps one more second before it gives the lock back. Nobody can write meanwhile. Here:
+
+- New transactions are held at the poolers meanwhile (`failover.switchover`). Those under way get QUIET_S to
+  end before the signal, which would break them off; after the checkpoint there are mostly none.
+- After the signal the process has GRACE_S to end by itself, as it does once its standbys have all its WAL;
+  only one that stays (it still archives) is left to Patroni's own way, looking twenty times a second.
+- When it ended, its last position is not written to `/status` before the lock is given back. Patroni writes
+  it so that no standby that lags far behind takes part in the race. In the synchronous modes only those named
+  in `/sync` do; in `max_performance` the position written a second ago stands for it, as after a crash.
 """
 
 from __future__ import annotations
 
 import inspect
+import logging
 import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from replication.remote_sync import ReplacedFunctionChanged
 
+logger = logging.getLogger(__name__)
+
 POLL_S = 0.05
+QUIET_S = 0.3
 GRACE_S = 0.5
 GRACE_POLL_S = 0.01
-SIGNATURE = (
-    "self",
-    "mode",
-    "block_callbacks",
-    "checkpoint",
-    "on_safepoint",
-    "on_shutdown",
-    "before_shutdown",
-    "stop_timeout",
+UNDER_WAY = (
+    "SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE backend_type = 'client backend' "
+    "AND datname NOT IN ('postgres', 'template1') AND xact_start IS NOT NULL AND pid <> pg_backend_pid()"
 )
-
-OnShutdown = Callable[[int, int], Any]
-
-
-class Postgresql(Protocol):
-    """What is used of `patroni.postgresql.Postgresql`."""
-
-    def is_running(self) -> Any: ...
+ENDED = "_hanbat_ended"  # our mark on Patroni's object: this stop was clean and quick
 
 
-def patient(
-    on_shutdown: OnShutdown,
-    running: Callable[[], bool],
-    sleep: Callable[[float], None],
-    clock: Callable[[], float],
-) -> OnShutdown:
-    """Patroni's callback, called only if the process is still there after GRACE_S."""
+class Postmaster(Protocol):
+    """What is used of Patroni's `PostmasterProcess`."""
 
-    def called(checkpoint_lsn: int, prev_lsn: int) -> Any:
-        end = clock() + GRACE_S
-        while running():
-            if clock() >= end:
-                return on_shutdown(checkpoint_lsn, prev_lsn)
-            sleep(GRACE_POLL_S)
-        return None  # Patroni gives the lock back as soon as it sees that the process has ended
-
-    return called
+    def is_running(self) -> bool: ...
 
 
-def replacement(original: Callable[..., Any]) -> Callable[..., Any]:
-    """The function that takes the place of `Postgresql._do_stop`, which it calls."""
+def ends(running: Callable[[], bool], sleep: Callable[[float], None], clock: Callable[[], float]) -> bool:
+    """Whether the process ends within GRACE_S; returns as soon as it has."""
+    end = clock() + GRACE_S
+    while running():
+        if clock() >= end:
+            return False
+        sleep(GRACE_POLL_S)
+    return True
 
-    def do_stop(
-        self: Postgresql,
+
+def do_stop(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Takes the place of `_do_stop`, and calls it; a planned handover is what has all three callbacks."""
+
+    def stop(
+        self: Any,
         mode: str,
         block_callbacks: bool,
         checkpoint: bool,
         on_safepoint: Callable[..., Any] | None,
-        on_shutdown: OnShutdown | None,
+        on_shutdown: Callable[..., Any] | None,
         before_shutdown: Callable[..., Any] | None,
         stop_timeout: int | None,
     ) -> Any:
-        if on_shutdown is not None:
-            on_shutdown = patient(on_shutdown, lambda: bool(self.is_running()), time.sleep, time.monotonic)
+        if checkpoint and on_shutdown and before_shutdown and self.is_running() and not self.is_starting():
+            self.checkpoint(timeout=stop_timeout)
+            checkpoint = False
+            quiet(lambda: bool(self.query(UNDER_WAY, retry=False)[0][0]), time.sleep, time.monotonic)
         return original(
             self, mode, block_callbacks, checkpoint, on_safepoint, on_shutdown, before_shutdown, stop_timeout
         )
 
-    return do_stop
+    return stop
+
+
+def quiet(busy: Callable[[], bool], sleep: Callable[[float], None], clock: Callable[[], float]) -> None:
+    """Wait until no client's transaction is under way, at most QUIET_S. Never raises: the stop goes on."""
+    end = clock() + QUIET_S
+    try:
+        while busy() and clock() < end:
+            sleep(GRACE_POLL_S)
+    except Exception:  # of Patroni's many kinds
+        logger.exception("transactions under way were not waited for")
+
+
+def wait_for_connection_close(original: Callable[..., None]) -> Callable[..., None]:
+    """Takes the place of `_wait_for_connection_close`, which follows the signal to stop, and calls it."""
+
+    def waits(self: Any, postmaster: Postmaster) -> None:
+        original(self, postmaster)
+        setattr(self, ENDED, ends(postmaster.is_running, time.sleep, time.monotonic))
+
+    return waits
+
+
+def latest_checkpoint_locations(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Takes the place of the function of that name; no positions right after a clean, quick stop."""
+
+    def locations(self: Any, data: dict[str, str] | None = None) -> Any:
+        if data is None and getattr(self, ENDED, False):
+            setattr(self, ENDED, False)
+            return None, None
+        return original(self, data)
+
+    return locations
+
+
+REPLACED = {
+    "_do_stop": (
+        do_stop,
+        (
+            "self",
+            "mode",
+            "block_callbacks",
+            "checkpoint",
+            "on_safepoint",
+            "on_shutdown",
+            "before_shutdown",
+            "stop_timeout",
+        ),
+    ),
+    "_wait_for_connection_close": (wait_for_connection_close, ("self", "postmaster")),
+    "latest_checkpoint_locations": (latest_checkpoint_locations, ("self", "data")),
+}
 
 
 def install() -> None:
-    """Replaces the function in the running Patroni. Raises ReplacedFunctionChanged."""
+    """Replaces the functions in the running Patroni. Raises ReplacedFunctionChanged."""
     import patroni.postgresql as module  # pyright: ignore[reportMissingTypeStubs]
 
-    original: Any = module.Postgresql._do_stop  # pyright: ignore[reportPrivateUsage]
-    found = tuple(inspect.signature(original).parameters)
-    if found != SIGNATURE or not hasattr(module, "STOP_POLLING_INTERVAL"):
-        raise ReplacedFunctionChanged(f"_do_stop{found}, known is {SIGNATURE}")
+    if not hasattr(module, "STOP_POLLING_INTERVAL"):
+        raise ReplacedFunctionChanged("STOP_POLLING_INTERVAL is gone")
     setattr(module, "STOP_POLLING_INTERVAL", POLL_S)  # noqa: B010
-    setattr(module.Postgresql, "_do_stop", replacement(original))  # noqa: B010
+    for name, (replacement, signature) in REPLACED.items():
+        original: Any = getattr(module.Postgresql, name)
+        found = tuple(inspect.signature(original).parameters)
+        if found != signature:
+            raise ReplacedFunctionChanged(f"{name}{found}, known is {signature}")
+        setattr(module.Postgresql, name, replacement(original))

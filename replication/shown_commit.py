@@ -1,13 +1,14 @@
-"""A primary that was offered away takes its lock back only if it can still commit.
+"""A primary that was offered away takes its lock back only if it can still commit and extend a file.
 
 A takeover takes the lock from a silent primary and offers it to a standby in /failover. A primary that is
 alive after all takes the lock back at once: so a false alarm costs next to nothing (ADR 5). But Patroni
-does not ask whether the server can still do anything. One whose disk hangs, or whose processes stand still,
-would be given its lock back again and again, and nobody could write.
+does not ask whether the server can still do anything. One whose disk hangs or is full, or whose processes
+stand still, would be given its lock back again and again, and nobody could write.
 
-So before it takes the lock back, while the offer stands, it commits an empty message, locally
-(`synchronous_commit = local`: its standbys may have left already), within LIMIT_S. What it cannot, it
-leaves to the candidate. It only ever keeps a host from a lock: that can cost time and never data.
+So before it takes the lock back, while the offer stands, it extends a file (`replication.disk_room`) and
+commits an empty message, locally (`synchronous_commit = local`: its standbys may have left already), within
+LIMIT_S. What it cannot, it leaves to the candidate. It only ever keeps a host from a lock: that can cost
+time and never data.
 """
 
 from __future__ import annotations
@@ -15,21 +16,22 @@ from __future__ import annotations
 import contextlib
 import inspect
 import logging
-import select
 import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
 import psycopg2
-import psycopg2.extensions as pg
 
+from replication.async_sql import answered
+from replication.disk_room import CREATE, EXTEND
 from replication.remote_sync import ReplacedFunctionChanged
 
 logger = logging.getLogger(__name__)
 
 LIMIT_S = 0.7
 DSN = "host=/run/postgresql user=postgres dbname=postgres options='-c synchronous_commit=local'"
-COMMIT = "SELECT pg_logical_emit_message(true, 'hanbat', 'still here')"
+# One transaction.
+COMMIT = f"{CREATE}; {EXTEND}; SELECT pg_logical_emit_message(true, 'hanbat', 'still here')"
 SIGNATURE = ("self",)
 
 
@@ -61,16 +63,16 @@ class Ha(Protocol):
 
 
 def commits(dsn: str = DSN, limit_s: float = LIMIT_S) -> bool:
-    """Whether a commit was flushed within the limit. Never raises, never waits for longer."""
+    """Whether a file was extended and a commit flushed within the limit. Never raises or waits for longer."""
     end = time.monotonic() + limit_s
     connection: Any = None
     try:
         connection = psycopg2.connect(dsn, async_=1)
-        if not _answered(connection, end):
+        if not answered(connection, end - time.monotonic()):
             return False
         cursor = connection.cursor()
         cursor.execute(COMMIT)
-        return _answered(connection, end)
+        return answered(connection, end - time.monotonic())
     except (psycopg2.Error, OSError) as error:
         logger.warning("no commit here: %s", " ".join(str(error).split())[:200])
         return False
@@ -78,16 +80,6 @@ def commits(dsn: str = DSN, limit_s: float = LIMIT_S) -> bool:
         if connection is not None:
             with contextlib.suppress(psycopg2.Error):
                 connection.close()
-
-
-def _answered(connection: Any, end: float) -> bool:
-    while (state := connection.poll()) != pg.POLL_OK:
-        left_s = end - time.monotonic()
-        reading = [connection.fileno()] if state == pg.POLL_READ else []
-        writing = [connection.fileno()] if state == pg.POLL_WRITE else []
-        if left_s <= 0 or not any(select.select(reading, writing, [], left_s)):
-            return False
-    return True
 
 
 def is_offered_away(ha: Ha) -> bool:

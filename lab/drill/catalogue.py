@@ -5,8 +5,9 @@ from __future__ import annotations
 from lab.drill.errors import UnknownScenario
 from lab.drill.matrix_scenarios import MATRIX
 from lab.drill.scenario import SITE_LOSS, Scenario
+from lab.drill.soak import SOAK
 
-SCENARIOS: dict[str, Scenario] = {SITE_LOSS.name: SITE_LOSS, **MATRIX}
+SCENARIOS: dict[str, Scenario] = {SITE_LOSS.name: SITE_LOSS, **MATRIX, SOAK.name: SOAK}
 
 
 def scenario_named(name: str) -> Scenario:

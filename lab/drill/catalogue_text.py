@@ -40,8 +40,9 @@ Where nobody can be served (no majority, no power), instead: `nothing_moves_alon
 primary before the heal) and `returns_after_heal`. Where clients stand inside a cut site: `one_acknowledging`
 (no host acknowledges after another is primary on a later timeline) and `cancelled_commits` (a COMMIT that
 waits for its sync standby was cancelled and came back with a warning: *unknown*, never acknowledged). For a
-planned switchover: `no_request_fails`, `no_request_is_slow`. What could not be seen is in doubt, and the
-drill then not passed.
+planned switchover: `no_request_fails`, `no_request_is_slow`. For a standby that drags: `left_the_sync_set`
+(/sync names it no more within the limit, until the heal), `back_in_the_sync_set`. What could not be seen is
+in doubt, and the drill then not passed.
 
 A client has *no way in* when its edge stands in a site that is lost or cut off from the primary; clients that
 know both edges (the bidders) always count.
@@ -99,6 +100,11 @@ def _besides(expect: Expect) -> str:
         said.append(f"outage at the heal: {expect.heal_outage_s:g} s")
     if expect.inside_clients:
         said.append("clients inside the site go on writing to the old primary, some cancel")
+    if expect.leaves_sync:
+        who = ", ".join(role.strip("{}") for role in expect.leaves_sync)
+        said.append(
+            f"{who} out of /sync within {expect.leaves_within_s:g} s, back within {expect.back_within_s:g} s"
+        )
     if expect.not_asked:
         said.append(f"not asked: {', '.join(expect.not_asked)}")
     return f" ({'; '.join(said)})" if said else ""

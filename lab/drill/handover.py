@@ -48,7 +48,9 @@ def ask(drill: Drill, candidate: str, limit_s: float) -> str | None:
 
 
 def has_hanbat_switchover(drill: Drill, host: str) -> bool:
-    """Whether this version of the product has the command. Asked once a drill: it takes a second."""
+    """Whether the product can do it (it needs the controllers). Asked once a drill: it takes a second."""
+    if not drill.lab.topology.failover.enabled:
+        return False
     if drill.has_switchover is not None:
         return drill.has_switchover
     argv = [HANBAT, "switchover", "--help"]

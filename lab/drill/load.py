@@ -69,7 +69,11 @@ class Load:
         ]
         jobs += [
             self.probes.leader(
-                host, url, (plan.leader_key, plan.operation_key), plan.probe_interval_s, self.ending
+                host,
+                url,
+                (plan.leader_key, plan.operation_key, plan.sync_key),
+                plan.probe_interval_s,
+                self.ending,
             )
             for host, url in plan.etcd.items()
         ]

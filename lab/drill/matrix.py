@@ -86,6 +86,9 @@ class Expect:
     slowest_request_s: float | None = None
     inside_clients: str | None = None  # role of the site with clients inside, some of whom cancel
     cancels: bool = False  # a cancelled COMMIT must have been seen there
+    leaves_sync: tuple[str, ...] = ()  # roles that must be out of /sync until the heal, and then back
+    leaves_within_s: float = 12.0
+    back_within_s: float = 20.0
     not_asked: tuple[str, ...] = ()  # checks of the audit that this fault makes meaningless
 
 

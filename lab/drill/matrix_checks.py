@@ -19,6 +19,7 @@ class Wanted:
 
     expect: Expect
     allowed: frozenset[str]  # hosts that may have the primary while the fault lasts
+    leaving: frozenset[str] = frozenset()  # hosts that must be out of /sync until the heal
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +160,34 @@ def cancelled_commits(facts: Facts, wanted: Wanted) -> Held | None:
     return _held("cancelled_commits", True if warned else None, "at least 1", str(warned))
 
 
+def left_the_sync_set(facts: Facts, wanted: Wanted) -> Held | None:
+    """A standby that drags is out of /sync within the limit, and until the heal."""
+    if not wanted.leaving:
+        return None
+    limit = wanted.expect.leaves_within_s
+    seen = {host: facts.absences.get(host) for host in sorted(wanted.leaving)}
+    truth = None
+    if all(seen.values()):
+        truth = all(
+            one and one.left_s is not None and one.left_s <= limit and one.stayed for one in seen.values()
+        )
+    said = (f"{host} {'unknown' if one is None else one.told_left()}" for host, one in seen.items())
+    return _held("left_the_sync_set", truth, f"within {limit:g} s, until the heal", "; ".join(said))
+
+
+def back_in_the_sync_set(facts: Facts, wanted: Wanted) -> Held | None:
+    """After the heal it is in /sync again within the limit."""
+    if not wanted.leaving:
+        return None
+    limit = wanted.expect.back_within_s
+    seen = {host: facts.absences.get(host) for host in sorted(wanted.leaving)}
+    truth = None
+    if all(one is not None and one.left_s is not None for one in seen.values()):
+        truth = all(one and one.back_s is not None and one.back_s <= limit for one in seen.values())
+    said = (f"{host} {'unknown' if one is None else one.told_back()}" for host, one in seen.items())
+    return _held("back_in_the_sync_set", truth, f"within {limit:g} s", "; ".join(said))
+
+
 def whole_again(facts: Facts, wanted: Wanted) -> Held:
     """After the heal all machines are whole again by themselves."""
     return _held(
@@ -186,6 +215,8 @@ EXPECTATIONS: tuple[Callable[[Facts, Wanted], Held | None], ...] = (
     no_request_is_slow,
     one_acknowledging,
     cancelled_commits,
+    left_the_sync_set,
+    back_in_the_sync_set,
     whole_again,
 )
 

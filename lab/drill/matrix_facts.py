@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from lab.drill.matrix_absence import Absence, absences
 from lab.drill.measure import acknowledgements, role_samples, stream_name
 from lab.drill.operations import Attempt, Outcome
 from lab.drill.rto import Gap, RoleSample, longest_gap
@@ -35,6 +36,7 @@ class Facts:
     slowest_s: float | None  # the slowest request that was answered in that time
     whole: bool  # all machines were whole again
     inside: Inside | None  # None when the scenario has no clients inside a site
+    absences: Mapping[str, Absence] = field(default_factory=dict)  # of those that /sync named at the fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,7 @@ def facts(
         slowest_s=max((each.ended_at - each.sent_at for each in during if each.ended_at), default=None),
         whole="rejoined" in moments,
         inside=inside_of(attempts, samples),
+        absences=absences(probes, moments.get("struck", fault), heal, whole),
     )
 
 

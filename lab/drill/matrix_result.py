@@ -71,7 +71,8 @@ def _held(drill: Drill, seen: Facts | None) -> tuple[Held, ...]:
     if seen is None or not drill.cast:
         return ()
     allowed = matrix.resolve_all(scenario.expect.primary_at, drill.cast)
-    return judge(seen, Wanted(scenario.expect, allowed))
+    leaving = matrix.resolve_all(scenario.expect.leaves_sync, drill.cast)
+    return judge(seen, Wanted(scenario.expect, allowed, leaving))
 
 
 def _known(drill: Drill, measured: Measured, held: tuple[Held, ...], broken_off: str | None) -> Known:

@@ -19,6 +19,7 @@ from lab.faults import injected
 from lab.laboratory import Lab
 
 HEALTHY_S = 60.0
+SETTLE_S = 15.0
 Say = Callable[[str], None]
 
 
@@ -93,3 +94,5 @@ def make_whole(lab: Lab, say: Say) -> None:
             lab.down(say)
     if not lab.is_up():
         lab.up(say)
+        say(f"{SETTLE_S:g} s of rest: what is measured is a service that runs, and not its first moments")
+        time.sleep(SETTLE_S)

@@ -22,6 +22,7 @@ class LoadPlan:
     lsn_ring: Mapping[str, str]  # db host -> URL of the LSN ring
     etcd: Mapping[str, str]  # etcd host -> client URL, the witness first
     leader_key: str  # Patroni's leader key in etcd
+    sync_key: str  # Patroni's /sync: who may be promoted
     operation_key: str  # the controllers' last operation, with its epoch
     operations_path: str
     probes_path: str

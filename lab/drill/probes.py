@@ -41,9 +41,9 @@ class Probes:
             await asyncio.sleep(interval_s)
 
     async def leader(
-        self, host: str, url: str, keys: tuple[str, str], interval_s: float, stopping: asyncio.Event
+        self, host: str, url: str, keys: tuple[str, str, str], interval_s: float, stopping: asyncio.Event
     ) -> None:
-        """Reads Patroni's leader key and the controllers' operation at one revision, through etcd's gateway.
+        """Reads Patroni's leader key, the controllers' operation and /sync at one revision, through etcd.
 
         A linearizable read: the DCS's own word, or none.
         """
@@ -106,7 +106,7 @@ def patroni_view(result: Exchanged) -> dict[str, Any]:
 
 
 def dcs_view(result: Exchanged) -> dict[str, Any]:
-    """The holder of the leader key, and the controllers' operation.
+    """The holder of the leader key, the controllers' operation, and whom /sync names beside the primary.
 
     `holder`: a name, "" when the lock is free, None when the DCS did not answer. `epoch` is 0 when there was
     no operation yet; `operation_revision` tells one operation's write from the next.
@@ -114,8 +114,11 @@ def dcs_view(result: Exchanged) -> dict[str, Any]:
     answer = result.response
     if result.status != 200 or not isinstance(answer, dict) or "header" not in answer:
         return {"holder": None}
-    leader, operation = (_first(part) for part in answer.get("responses") or ({}, {}))
+    leader, operation, sync = (_first(part) for part in answer.get("responses") or ({}, {}, {}))
     seen: dict[str, Any] = {"holder": _text(leader) if leader else ""}
+    if sync is not None:
+        named = json.loads(_text(sync)).get("sync_standby") or ""
+        seen |= {"sync": sorted(filter(None, named.split(","))), "sync_revision": int(sync["mod_revision"])}
     if operation is None:
         return {**seen, "epoch": 0, "operation_revision": 0}
     read = json.loads(_text(operation))

@@ -33,11 +33,12 @@ from lab.drill.measure import measure
 from lab.drill.plan import LoadPlan
 from lab.drill.result import first_result, known_of, result
 from lab.drill.scenario import Scenario
+from lab.drill.soak import SOAK
 from lab.laboratory import Lab
 
 PLAYS: dict[str, Callable[[Drill, LoadProcess], None]] = {
     "site-loss": site_loss.play,
-    **dict.fromkeys(MATRIX, matrix_play.play),
+    **dict.fromkeys((*MATRIX, SOAK.name), matrix_play.play),
 }
 # Few parties and quick lives: a drill of the matrix is short, and has no official tender.
 MATRIX_LOAD: dict[str, Any] = {
@@ -141,6 +142,7 @@ def _plan(lab: Lab, scenario: Scenario, run_id: str, seed: int, clock: Clock, ev
         lsn_ring={host.name: f"http://{host.address}:{PORTS['lsn_ring']}" for host in databases},
         etcd={host.name: f"http://{host.address}:{PORTS['etcd']}" for host in voters},
         leader_key=f"/service/{topology.cluster}/leader",
+        sync_key=f"/service/{topology.cluster}/sync",
         operation_key=f"/hanbat/{topology.cluster}/operation",
         operations_path=str(evidence.operations),
         probes_path=str(evidence.probes),

@@ -113,6 +113,8 @@ EXPECTATIONS: dict[str, Pair] = {
     "heal_without_failure": ("복구 때 실패한 요청", "requests that failed at the heal"),
     "no_request_fails": ("실패한 요청", "failed requests"),
     "no_request_is_slow": ("가장 느린 요청", "the slowest request"),
+    "left_the_sync_set": ("느린 예비가 동기 집합에서 빠진 때", "the dragging standby left the sync set"),
+    "back_in_the_sync_set": ("동기 집합으로 돌아온 때", "back in the sync set"),
     "whole_again": ("모두 다시 온전함", "whole again"),
 }
 KINDS: dict[str, Pair] = {

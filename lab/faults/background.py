@@ -15,7 +15,7 @@ from lab.errors import LabError
 from lab.identity import Names
 from lab.processes import start
 
-LIMIT_S = 900  # each ends by itself after this
+LIMIT_S = 1800  # each ends by itself after this
 END_LIMIT_S = 10.0
 
 

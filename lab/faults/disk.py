@@ -15,7 +15,7 @@ from lab.faults.base import PROOF_S, Fault, wait
 
 FILLER = ".hanbat-filler"
 FULL_PROOF_S, HANG_PROOF_S = 10.0, 0.7
-SLOW_CLOSED_S, SLOW_OPEN_S = 0.4, 0.05
+SLOW_CLOSED_S, SLOW_OPEN_S = 0.8, 0.05  # above replication.drag_limit of the reference shape
 SLOW_PROOF_S, SLOW_TRIES, SLOW_LIMIT_S = 0.2, 8, 5.0
 
 
@@ -107,7 +107,7 @@ class DiskHang(DiskFault):
 
 
 class DiskSlow(DiskFault):
-    """The disk takes writes for 50 ms, then none for 400 ms, and so on: a sync lasts up to 0.4 s."""
+    """The disk takes writes for 50 ms, then none for 800 ms, and so on: a sync lasts up to 0.8 s."""
 
     name = "disk-slow"
 

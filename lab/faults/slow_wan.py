@@ -13,16 +13,16 @@ from lab.faults.base import Fault
 from lab.plan import WanLink
 
 ALL = "all"
-GIVEN = {"delay": 50.0, "loss": 5.0}
-KNOWN = {"delay": values.milliseconds, "loss": values.percent}
+GIVEN = {"delay": 50.0, "jitter": 0.0, "loss": 5.0}
+KNOWN = {"delay": values.milliseconds, "jitter": values.milliseconds, "loss": values.percent}
 TRIES = 6
 
 
 def parse(text: str, links: tuple[WanLink, ...]) -> tuple[tuple[int, ...], dict[str, float]]:
     """Numbers of the links that a target names, and its values. Raises BadTarget."""
     where, found = values.split(text, KNOWN, GIVEN)
-    if found["delay"] > 2000:
-        raise BadTarget(f"{text}: delay is at most 2s")
+    if found["delay"] > 2000 or found["jitter"] > found["delay"]:
+        raise BadTarget(f"{text}: delay is at most 2s, and jitter at most the delay")
     numbers = [
         number
         for number, link in enumerate(links)
@@ -35,8 +35,8 @@ def parse(text: str, links: tuple[WanLink, ...]) -> tuple[tuple[int, ...], dict[
 
 def changed(base: Wan, found: dict[str, float]) -> Wan:
     """The WAN of sites.yml with a fault's values."""
-    delay = timedelta(milliseconds=found["delay"])
-    return base.model_copy(update={"delay": delay, "loss_percent": found["loss"]})
+    delay, jitter = (timedelta(milliseconds=found[key]) for key in ("delay", "jitter"))
+    return base.model_copy(update={"delay": delay, "jitter": jitter, "loss_percent": found["loss"]})
 
 
 class SlowWan(Fault):
@@ -83,7 +83,7 @@ class SlowWan(Fault):
         """The emulation says so, and the shortest round trip is at least four fifths of two delays."""
         known, lab = record.read(self.lab.names), self.lab
         setting = changed(lab.topology.wan, self.values)
-        least_s = 2 * self.values["delay"] / 1000 * 0.8
+        least_s = 2 * (self.values["delay"] - self.values["jitter"]) / 1000 * 0.8
         for number in self.links:
             link = lab.plan.wan[number]
             if not wan.is_set(link, number, setting, known.wan if known else "", lab.names.run):
@@ -100,5 +100,6 @@ class SlowWan(Fault):
 
     def describe(self) -> str:
         where = [" and ".join(self.lab.plan.wan[number].sites) for number in self.links]
-        text = f"{self.values['delay']:g} ms one way and {self.values['loss']:g} % loss"
+        varied = f" +- {self.values['jitter']:g}" if self.values["jitter"] else ""
+        text = f"{self.values['delay']:g}{varied} ms one way and {self.values['loss']:g} % loss"
         return f"the WAN has {text} between {'; '.join(where)}"

@@ -37,6 +37,7 @@ def load_of(tmp_path: Path, url: str, **changes: object) -> Iterator[LoadProcess
         lsn_ring={"db1": url},
         etcd={},
         leader_key="/x",
+        sync_key="/z",
         operation_key="/y",
         operations_path=str(tmp_path / "operations.jsonl"),
         probes_path=str(tmp_path / "probes.jsonl"),

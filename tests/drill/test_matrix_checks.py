@@ -9,6 +9,7 @@ import pytest
 
 from lab.drill.case import CheckVerdict
 from lab.drill.matrix import Expect
+from lab.drill.matrix_absence import Absence, absences
 from lab.drill.matrix_checks import Wanted, judge
 from lab.drill.matrix_facts import Facts, Inside, facts, promotions
 from lab.drill.operations import Attempt, Outcome
@@ -41,6 +42,12 @@ PLANNED = Wanted(
     Expect(("{backup_db}",), takeovers=(1, 1), no_failed_request=True, slowest_request_s=1.5),
     frozenset({"gg-db1"}),
 )
+DRAGGED = Wanted(
+    Expect(("{primary}",), leaves_sync=("{backup_db}",)), frozenset({"dj-db1"}), frozenset({"gg-db1"})
+)
+GOOD_DRAGGED = replace(
+    GOOD, under="dj-db1", takeovers=0, operations=0, absences={"gg-db1": Absence(7.0, True, 8.0)}
+)
 GOOD_PLANNED = replace(GOOD, under="gg-db1", failed=(), slowest_s=0.8, inside=None)
 
 
@@ -50,8 +57,8 @@ def verdicts(seen: Facts, wanted: Wanted) -> dict[str, CheckVerdict]:
 
 @pytest.mark.parametrize(
     ("seen", "wanted"),
-    [(GOOD, WANTED), (GOOD_DARK, DARK), (GOOD_PLANNED, PLANNED)],
-    ids=["moves", "dark", "planned"],
+    [(GOOD, WANTED), (GOOD_DARK, DARK), (GOOD_PLANNED, PLANNED), (GOOD_DRAGGED, DRAGGED)],
+    ids=["moves", "dark", "planned", "dragged"],
 )
 def test_a_good_drill_holds_everything(seen, wanted):
     assert set(verdicts(seen, wanted).values()) == {CheckVerdict.PASSED}
@@ -71,6 +78,8 @@ PLANTED = {
     "returns_after_heal": (GOOD_DARK, DARK, {"return_s": 30.1}),
     "no_request_fails": (GOOD_PLANNED, PLANNED, {"failed": ("bidders bid: unknown, 500",)}),
     "no_request_is_slow": (GOOD_PLANNED, PLANNED, {"slowest_s": 1.6}),
+    "left_the_sync_set": (GOOD_DRAGGED, DRAGGED, {"absences": {"gg-db1": Absence(12.1, True, 8.0)}}),
+    "back_in_the_sync_set": (GOOD_DRAGGED, DRAGGED, {"absences": {"gg-db1": Absence(7.0, True, None)}}),
 }
 
 
@@ -97,6 +106,39 @@ def test_a_planted_bug_fails_its_expectation_and_no_other(name):
 )
 def test_what_was_not_seen_is_in_doubt(name, change):
     assert verdicts(replace(GOOD, **change), WANTED)[name] is CheckVerdict.UNKNOWN
+
+
+@pytest.mark.parametrize("absence", [Absence(None, False, None), Absence(7.0, False, 8.0)])
+def test_one_that_did_not_leave_or_came_back_too_early(absence):
+    seen = verdicts(replace(GOOD_DRAGGED, absences={"gg-db1": absence}), DRAGGED)
+    assert seen["left_the_sync_set"] is CheckVerdict.FAILED
+
+
+def test_a_sync_set_that_was_not_seen_is_in_doubt():
+    seen = verdicts(replace(GOOD_DRAGGED, absences={}), DRAGGED)
+    assert seen["left_the_sync_set"] is seen["back_in_the_sync_set"] is CheckVerdict.UNKNOWN
+
+
+def sync(at: float, revision: int, *names: str) -> dict[str, object]:
+    told = {"sync": sorted(names), "sync_revision": revision, "holder": "dj-db1"}
+    return {"probe": "leader", "host": "sj-wt1", "seen_at": at, **told}
+
+
+LEFT = [
+    sync(5.0, 3, "dj-db2", "gg-db1"),
+    sync(15.0, 4, "dj-db2"),
+    sync(15.1, 3, "dj-db2", "gg-db1"),  # told before, and later on the way
+    sync(24.0, 5, "dj-db2", "gg-db1"),
+]
+
+
+def test_who_left_the_sync_set_and_when():
+    told = absences([*LEFT, {"probe": "leader", "seen_at": 16.0, "holder": None}], 10.0, 20.0, 30.0)
+    assert told == {"dj-db2": Absence(None, False, 4.0), "gg-db1": Absence(5.0, True, 4.0)}
+    early = absences([*LEFT[:3], sync(17.0, 5, "gg-db1"), sync(18.0, 6)], 10.0, 20.0, 30.0)
+    assert early["gg-db1"] == Absence(5.0, False, None)
+    assert absences(LEFT[1:], 14.0, 20.0, 30.0) == {}
+    assert seen_of(probes=[*PROBES, *LEFT]).absences["gg-db1"] == Absence(5.0, True, 4.0)
 
 
 def test_where_nothing_moved_the_stall_of_commits_counts():

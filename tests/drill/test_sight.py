@@ -6,6 +6,8 @@ import base64
 import json
 from typing import Any
 
+import pytest
+
 from lab.drill import sight
 from lab.drill.driver import Watched
 from lab.drill.exchange import Exchanged
@@ -68,12 +70,12 @@ def test_what_a_probe_says():
     assert (view["role"], view["streaming"], view["sync"]) == ("primary", ["b"], ["b"])
 
 
-def told(leader: str | None, operation: dict[str, Any] | None = None) -> Exchanged:
+def told(leader: str | None, operation: dict[str, Any] | None = None, sync: str | None = None) -> Exchanged:
     def part(value: str | None) -> dict[str, Any]:
         rows = [{"value": base64.b64encode(value.encode()).decode(), "mod_revision": "7"}] if value else []
         return {"response_range": {"kvs": rows} if rows else {}}
 
-    answers = [part(leader), part(json.dumps(operation) if operation else None)]
+    answers = [part(leader), part(json.dumps(operation) if operation else None), part(sync)]
     return Exchanged(Stage.ANSWERED, 200, {"header": {}, "succeeded": True, "responses": answers})
 
 
@@ -93,3 +95,16 @@ def test_the_epoch_is_known_only_when_the_dcs_answered():
     }
     assert dcs_view(told("dj"))["epoch"] == 0
     assert "epoch" not in dcs_view(Exchanged(Stage.CONNECT))
+
+
+@pytest.mark.parametrize(
+    ("written", "named"),
+    [("gg-db1,dj-db2", ["dj-db2", "gg-db1"]), ("gg-db1", ["gg-db1"]), ("", []), (None, [])],
+)
+def test_whom_sync_names(written, named):
+    view = dcs_view(told("dj", sync=json.dumps({"leader": "dj", "sync_standby": written, "quorum": 0})))
+    assert (view["sync"], view["sync_revision"]) == (named, 7)
+
+
+def test_without_a_sync_key_nothing_is_said_of_it():
+    assert "sync" not in dcs_view(told("dj"))

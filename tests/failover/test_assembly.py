@@ -84,9 +84,10 @@ def test_a_lost_site_ends_in_an_intent() -> None:
     reader, decisions = assembly(), list[planner.Decision]()
     for sequence in (-1, 0):  # all was well
         read = READ | pulse("wt", "sejong", sequence, primary("dj-db1"))
-        reader.view(read, 1000 * sequence, 1000 * sequence - 4000)
+        reader.view(read, 1000 * sequence - 4010, 1000 * sequence - 4000)
+    window_ms = Policy().window_ms
     for sequence in range(1, 5):
-        now = 400 * sequence
+        now = sequence * window_ms // 4
         missed = (gone("dj-db1", now), gone("dj-db2", now), standby("gg-db1"))
         read = READ | pulse("dj", "daejeon", 1, primary("dj-db1", 480))
         read |= pulse("gg", "gyeonggi", sequence, *missed) | pulse("wt", "sejong", sequence, *missed)
@@ -100,15 +101,18 @@ def test_a_lost_site_ends_in_an_intent() -> None:
 
 def test_whom_a_controller_has_met_is_forgotten_when_the_dcs_was_away() -> None:
     reader = assembly()
-    for sequence, now in ((1, 1000), (2, 2000), (3, 4999), (4, 5000)):
+    cut_ms = Policy().cut_ms
+    settled = 2000 + Policy().window_ms + Policy().fresh_ms
+    for sequence, now in ((1, 1000), (2, 2000), (3, settled - 1), (4, settled)):
         read = READ | pulse("wt", "sejong", sequence, primary("dj-db1"), gone("dj-db2"))
-        seen = reader.view(read, 0, now)
-        assert seen.met == (frozenset({"dj-db1"}) if now == 5000 else frozenset())  # the others' time
-    assert seen.seeing_ms == 4000
+        seen = reader.view(read, now, now)
+        assert seen.met == (frozenset({"dj-db1"}) if now == settled else frozenset())  # the others' time
+    assert seen.seeing_ms == settled - 1000
+    # away for so long: an election takes its time
     later = READ | pulse("wt", "sejong", 5, gone("dj-db1"))
-    assert reader.view(later, 0, 15_000).met == {"dj-db1"}  # away for ten seconds: an election may be long
-    reader.unseen("no majority", 18_000)
-    again = reader.view(later, 0, 25_001)
+    assert reader.view(later, settled + cut_ms, settled + cut_ms).met == {"dj-db1"}
+    reader.unseen("no majority", settled + 3 * cut_ms)
+    again = reader.view(later, settled + 2 * cut_ms + 1, settled + 4 * cut_ms)
     assert (again.met, again.seeing_ms) == (frozenset(), 0)
 
 

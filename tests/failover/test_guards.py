@@ -109,7 +109,7 @@ def test_primary_unreachable_else_one_sites_own_network_fault_would_move_the_pri
 
 def test_primary_unreachable_else_a_hiccup_shorter_than_the_window_would_move_it() -> None:
     brief = tuple(
-        observation(site, gone("dj-db1", for_ms=1499), gone("dj-db2"), standby("gg-db1"))
+        observation(site, gone("dj-db1", for_ms=Policy().window_ms - 1), gone("dj-db2"), standby("gg-db1"))
         for site in ("gyeonggi", "sejong")
     )
     assert plan(view(brief)).row.guard == "primary_unreachable"
@@ -148,8 +148,8 @@ def test_not_paused_else_maintenance_would_lose_its_primary() -> None:
 def test_block_over_else_the_primary_would_flap(phase: Phase) -> None:
     last = Operation(4, phase, MoveKind.IN_SITE, "dj-db2", "dj-db1", 3)
     dcs = replace(DCS, operation=last, operation_revision=40)
-    stops_at("block_over", view(dcs=dcs, operation_age_ms=29_999))
-    assert plan(view(dcs=dcs, operation_age_ms=30_000)).row.action is Action.INTEND
+    stops_at("block_over", view(dcs=dcs, operation_age_ms=Policy().block_ms - 1))
+    assert plan(view(dcs=dcs, operation_age_ms=Policy().block_ms)).row.action is Action.INTEND
 
 
 def test_no_failover_key_else_a_switchover_under_way_would_be_overwritten() -> None:

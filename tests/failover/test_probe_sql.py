@@ -2,59 +2,30 @@
 
 from __future__ import annotations
 
-import re
-import shutil
-import socket
-import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
 
-import psycopg2
 import pytest
 
 from failover.config import Config, load
 from failover.observer import monotonic_ms
 from failover.policy import Policy
 from failover.probe_sql import Limits, SqlProbe
-from failover.streaks import Probe, Streak, extended, seen
+from failover.streaks import seen
 from failover.view import Reach, Role
 
-from ..replication.salvage_servers import as_postgres
 from ..replication.topologies import SHAPES
+from .probed_server import Watched, dsn, own_folder, primary, sql
 from .test_render import CONFIG, files
 
 pytestmark = pytest.mark.postgres
-BIN = Path("/usr/lib/postgresql/15/bin")
-CONFIGURATION = """
-listen_addresses = '127.0.0.1'
-shared_buffers = 32MB
-"""
 
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
-    """A throw-away primary; its sync standbys are set by the tests."""
-    with as_postgres():
-        folder = Path(tempfile.mkdtemp(prefix="hanbat-probe-"))
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            number = int(listener.getsockname()[1])
-        data = folder / "data"
-        quiet = {"check": True, "timeout": 60, "cwd": "/", "stdout": subprocess.DEVNULL}
-        subprocess.run([BIN / "initdb", "-D", data, "-U", "hanbat_observer", "-A", "trust", "-N"], **quiet)
-        with (data / "postgresql.conf").open("a", encoding="utf-8") as file:
-            file.write(f"{CONFIGURATION}port = {number}\nunix_socket_directories = '{folder}'\n")
-        control = [BIN / "pg_ctl", "-D", data, "-w", "-s", "-l", folder / "log"]
-        subprocess.run([*control, "start"], **quiet)
-    try:
+    """Its sync standbys are set by the tests."""
+    with own_folder() as folder, primary(folder) as number:
         yield number
-    finally:
-        with as_postgres():
-            subprocess.run([*control, "-m", "immediate", "stop"], **quiet)
-            shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="module")
@@ -64,23 +35,6 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
     return load(path)
 
 
-def dsn(config: Config, port: int) -> str:
-    """As an observer asks, at our port."""
-    text = re.sub(r"host=\S+ port=5432", f"host=127.0.0.1 port={port}", config.dsn("dj-db1"))
-    assert f"port={port}" in text
-    return text
-
-
-def sql(port: int, *statements: str) -> None:
-    connection = psycopg2.connect(f"host=127.0.0.1 port={port} user=hanbat_observer dbname=postgres")
-    connection.autocommit = True
-    cursor = connection.cursor()
-    cursor.execute("SET synchronous_commit = local")
-    for statement in statements:
-        cursor.execute(statement)
-    connection.close()
-
-
 @pytest.fixture
 def standby_gone(port: int) -> Iterator[None]:
     """Every commit that asks for replication waits for ever."""
@@ -88,24 +42,6 @@ def standby_gone(port: int) -> Iterator[None]:
     time.sleep(0.3)
     yield
     sql(port, "ALTER SYSTEM RESET synchronous_standby_names", "SELECT pg_reload_conf()")
-
-
-@dataclass
-class Watched:
-    """Probes in real time, and what becomes of them."""
-
-    probe: SqlProbe
-    streak: Streak | None = None
-    probes: list[Probe] = field(default_factory=list[Probe])
-
-    def until(self, end_ms: int, *, stop: Reach | None = None) -> Probe:
-        while True:
-            found = self.probe.probe()
-            self.probes.append(found)
-            self.streak = extended(self.streak, found)
-            if found.reach is stop or monotonic_ms() > end_ms:
-                return found
-            time.sleep(0.1)
 
 
 def test_a_standby_that_is_gone_does_not_make_the_primary_look_dead(

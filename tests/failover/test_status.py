@@ -166,7 +166,7 @@ def test_the_operation_is_as_old_as_any_observer_knows() -> None:
     assert old.operation_age_ms == 412_100
     assert old.operation == "takeover 4, dj-db1 to gg-db1: done at least 7 min ago"
     assert shown(dcs=dcs, operation=Remembered(39, 412_000), **young).operation_age_ms == 800
-    assert shown(dcs=dcs, **young).operation.endswith("done at least 0.8 s ago; blocked 29 s")
+    assert shown(dcs=dcs, **young).operation.endswith("done at least 0.8 s ago; blocked 9.2 s")
     assert shown().operation_age_ms is None
 
 

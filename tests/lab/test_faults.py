@@ -43,9 +43,12 @@ def test_every_fault_is_known_by_its_name() -> None:
 
 
 def test_values_replace_what_is_given() -> None:
-    assert values.split("all", slow_wan.KNOWN, slow_wan.GIVEN) == ("all", {"delay": 50.0, "loss": 5.0})
+    assert values.split("all", slow_wan.KNOWN, slow_wan.GIVEN) == (
+        "all",
+        {"delay": 50.0, "jitter": 0.0, "loss": 5.0},
+    )
     found = values.split("a-b:loss=0.5,delay=1s", slow_wan.KNOWN, slow_wan.GIVEN)
-    assert found == ("a-b", {"delay": 1000.0, "loss": 0.5})
+    assert found == ("a-b", {"delay": 1000.0, "jitter": 0.0, "loss": 0.5})
 
 
 @pytest.mark.parametrize(
@@ -63,14 +66,17 @@ def test_a_slow_wan_names_links_in_either_order(topology: Topology) -> None:
     links = plan(topology, NAMES).wan
     assert slow_wan.parse("all", links)[0] == (0, 1, 2)
     assert slow_wan.parse("gyeong-gi-daejeon", links)[0] == (0,)
-    assert slow_wan.parse("gyeong-gi-sejong:delay=10ms", links) == ((2,), {"delay": 10.0, "loss": 5.0})
-    for text in ("daejeon", "daejeon>sejong", "all:delay=3s"):
+    assert slow_wan.parse("gyeong-gi-sejong:delay=10ms", links) == (
+        (2,),
+        {"delay": 10.0, "jitter": 0.0, "loss": 5.0},
+    )
+    for text in ("daejeon", "daejeon>sejong", "all:delay=3s", "all:delay=1ms,jitter=2ms"):
         with pytest.raises(BadTarget):
             slow_wan.parse(text, links)
 
 
 def test_a_slow_wan_keeps_what_it_does_not_change(topology: Topology) -> None:
-    found = slow_wan.changed(topology.wan, {"delay": 50.0, "loss": 5.0})
+    found = slow_wan.changed(topology.wan, {"delay": 50.0, "jitter": 0.0, "loss": 5.0})
     assert wan.netem_arguments(found)[:2] == ["delay", "50000us"]
     assert wan.netem_arguments(found)[-2:] == ["loss", "5%"]
     assert found.bandwidth_mbit == topology.wan.bandwidth_mbit
@@ -106,7 +112,7 @@ def test_the_emulation_is_asked_what_it_does(
 ) -> None:
     link = plan(topology, NAMES).wan[0]
     thread = _wirefilter(tmp_path / "w0m", info)
-    setting = slow_wan.changed(topology.wan, {"delay": 50.0, "loss": 5.0})
+    setting = slow_wan.changed(topology.wan, {"delay": 50.0, "jitter": 0.0, "loss": 5.0})
     assert wan.is_set(link, 0, setting, wan.WIREFILTER, tmp_path) is holds
     thread.join(5)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -96,6 +97,9 @@ def test_wan_arguments_keep_the_units(topology: Topology) -> None:
     ]  # fmt: skip
     assert wirefilter_arguments(wan) == ["-d", "2", "-b", "12500000", "-l", "0.5"]
     assert wirefilter_arguments(topology.wan) == ["-d", "2"]
+    varied = topology.wan.model_copy(update={"jitter": timedelta(milliseconds=0.5)})
+    assert wirefilter_arguments(varied) == ["-d", "2+0.5U"]
+    assert netem_arguments(varied)[:3] == ["delay", "2000us", "500us"]
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from replication.patroni_launcher import (
     LauncherMisused,
     UnknownPatroni,
     check_version,
+    drag_bounds,
     healthy_first,
     protection,
 )
@@ -69,6 +70,16 @@ def test_the_mode_comes_from_the_unit() -> None:
     environment = {"HANBAT_PROTECTION_MODE": "max_protection", "HANBAT_REMOTE_MEMBERS": "gg-db1 gg-db2"}
     assert protection(environment) == ("max_protection", {"gg-db1", "gg-db2"})
     assert protection({"HANBAT_PROTECTION_MODE": "max_availability"})[0] == "max_availability"
+
+
+def test_the_bounds_of_a_drag_come_from_the_unit() -> None:
+    assert drag_bounds({"HANBAT_DRAG_LIMIT_S": "0.5", "HANBAT_DRAG_TIME_S": "5.0"}) == (0.5, 5.0)
+
+
+@pytest.mark.parametrize("value", ["", "500ms", "0", "nan", "inf", "-1"])
+def test_a_drag_without_bounds_is_refused(value: str) -> None:
+    with pytest.raises(LauncherMisused):
+        drag_bounds({"HANBAT_DRAG_LIMIT_S": value, "HANBAT_DRAG_TIME_S": "5.0"})
 
 
 def test_the_modes_are_those_of_the_topology() -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
+from typing import Any
+
+import pytest
 from patroni.postgresql import Postgresql
 
 from replication import quick_handover
-from replication.quick_handover import GRACE_S, patient
+from replication.quick_handover import GRACE_S, ends, latest_checkpoint_locations, wait_for_connection_close
 
 
 class Clock:
@@ -19,30 +23,98 @@ class Clock:
         self.now += seconds
 
 
-def played(ends_at_s: float | None) -> tuple[list[tuple[int, int]], float]:
-    clock, called = Clock(), list[tuple[int, int]]()
-
-    def running() -> bool:
-        return ends_at_s is None or clock.now < ends_at_s
-
-    patient(lambda lsn, prev: called.append((lsn, prev)), running, clock.sleep, clock)(7, 5)
-    return called, clock.now
+def played(ends_at_s: float | None) -> tuple[bool, float]:
+    clock = Clock()
+    ended = ends(lambda: ends_at_s is None or clock.now < ends_at_s, clock.sleep, clock)
+    return ended, clock.now
 
 
 def test_a_process_that_ends_is_not_waited_for_any_longer():
-    called, took_s = played(0.04)
-    assert called == []
+    ended, took_s = played(0.04)
+    assert ended
     assert took_s < 0.06
 
 
-def test_a_process_that_stays_gets_patronis_own_callback():
-    called, took_s = played(None)
-    assert called == [(7, 5)]
-    assert took_s >= GRACE_S
+def test_a_process_that_stays_is_left_to_patroni():
+    ended, took_s = played(None)
+    assert not ended
+    assert GRACE_S <= took_s < 2 * GRACE_S
 
 
-def test_the_replaced_function_is_the_one_that_was_read():
-    import inspect
+def test_transactions_under_way_are_waited_for_and_not_for_ever():
+    clock = Clock()
+    quick_handover.quiet(lambda: clock.now < 0.05, clock.sleep, clock)
+    assert 0.05 <= clock.now < 0.07
+    quick_handover.quiet(lambda: True, clock.sleep, clock)
+    assert clock.now < 0.07 + 2 * quick_handover.QUIET_S
 
-    found = tuple(inspect.signature(Postgresql._do_stop).parameters)
-    assert found == quick_handover.SIGNATURE
+
+def test_a_question_that_fails_does_not_keep_the_server_from_stopping(caplog: pytest.LogCaptureFixture):
+    def gone() -> bool:
+        raise OSError("no connection")
+
+    clock = Clock()
+    quick_handover.quiet(gone, clock.sleep, clock)
+    assert clock.now == 0.0
+    assert "not waited for" in caplog.text
+
+
+class Server:
+    """What `_do_stop` uses, and what it was told."""
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+
+    def is_running(self) -> bool:
+        return True
+
+    def is_starting(self) -> bool:
+        return False
+
+    def checkpoint(self, timeout: int | None) -> None:
+        self.told.append("checkpoint")
+
+    def query(self, sql: str, *, retry: bool) -> list[tuple[int]]:
+        self.told.append("asked")
+        return [(0,)]
+
+
+@pytest.mark.parametrize("planned", [True, False])
+def test_only_a_planned_handover_waits(planned: bool):
+    def original(self: Server, mode: str, block: bool, checkpoint: bool, *callbacks: Any) -> str:
+        self.told.append(("stop", mode, checkpoint))
+        return "stopped"
+
+    server, callback = Server(), (lambda *_: None) if planned else None
+    stop = quick_handover.do_stop(original)
+    assert stop(server, "fast", False, True, None, callback, callback, 30) == "stopped"
+    expected = ["checkpoint", "asked", ("stop", "fast", False)] if planned else [("stop", "fast", True)]
+    assert server.told == expected
+
+
+class Stopping:
+    """A Postgresql of Patroni as far as the replaced functions see it."""
+
+    def __init__(self, *, stays: bool) -> None:
+        self.stays = stays
+
+    def is_running(self) -> bool:
+        return self.stays
+
+
+@pytest.mark.parametrize("stays", [False, True])
+def test_positions_are_left_out_once_after_a_clean_stop(stays: bool, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(quick_handover, "GRACE_S", 0.02)
+    waited: list[Any] = []
+    server = Stopping(stays=stays)
+    wait_for_connection_close(lambda self, postmaster: waited.append(postmaster))(server, server)
+    assert waited == [server]  # Patroni's own wait comes first
+    read = latest_checkpoint_locations(lambda self, data: (7, 5))
+    assert read(server, {"of": "pg_controldata"}) == (7, 5)
+    assert read(server) == ((7, 5) if stays else (None, None))
+    assert read(server) == (7, 5)  # the next question is another one
+
+
+def test_the_replaced_functions_are_those_that_were_read():
+    for name, (_, signature) in quick_handover.REPLACED.items():
+        assert tuple(inspect.signature(getattr(Postgresql, name)).parameters) == signature

@@ -242,7 +242,7 @@ class Controller:
         operation = read.get(OPERATION)
         self.freshness.note(OPERATION, operation.revision if operation else 0, now)
         observations = self.observations(read, now)
-        seeing_ms = self.meeting.seen(now, observations, self.policy)
+        seeing_ms = self.meeting.seen(began, now, observations, self.policy)
         return View(
             me=self.site,
             policy=self.policy,
