@@ -32,6 +32,8 @@ def choose(view: View, dcs: DcsState) -> tuple[str, MoveKind] | None:
 
     Any member of /sync has every acknowledged commit; the position only saves replay, and the name
     breaks a tie so that two controllers choose the same one. None: no reachable sync standby.
+    A host that two sites have missed for the whole window is not reachable, whatever its own site said last:
+    when a site is lost, its observers' last words outlive it by `fresh_ms`.
     """
     old = last_primary(dcs)
     if old is None or dcs.sync is None:
@@ -40,9 +42,7 @@ def choose(view: View, dcs: DcsState) -> tuple[str, MoveKind] | None:
     named = standing(dcs)
     if named is not None and named.candidate in dcs.sync.members - {old}:
         return named.candidate, kind_of(view, old, named.candidate)
-    reachable = [
-        name for name in dcs.sync.members if name != old and Reach.REACHABLE in votes(view, name).values()
-    ]
+    reachable = [name for name in dcs.sync.members if name != old and _is_reachable(view, name)]
     if not reachable:
         return None
 
@@ -63,3 +63,8 @@ def last_primary(dcs: DcsState) -> str | None:
     if dcs.lock is not None:
         return dcs.lock.holder
     return dcs.sync.leader if dcs.sync is not None else None
+
+
+def _is_reachable(view: View, host: str) -> bool:
+    ballot = list(votes(view, host).values())
+    return Reach.REACHABLE in ballot and ballot.count(Reach.UNREACHABLE) < 2

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from threading import Lock, Thread
+from threading import Condition, Thread
 from typing import Protocol
 
 from failover import probe_edge
@@ -20,7 +20,7 @@ from failover.view import HostSeen, Reach
 PROBE_PERIOD_S = 0.25
 STALE_MS = 1000  # no probe of a host has ended for longer: nothing is known of it
 PULSE_PERIOD_S = 0.4
-ALARM_PERIOD_S = 0.08  # between pulses while a host is missed
+ALARM_PERIOD_S = 0.08  # between pulses while the primary is missed
 ALARM_MS = 10_000  # a host that is away for longer, or was never there, is no reason to hurry
 LEASE_TTL_S = 2
 LEASE_PERIOD_S = 0.5
@@ -60,7 +60,8 @@ class Sight:
         self._operation: tuple[int, int] | None = None  # revision, and since when it has been known
         self._streaks: dict[str, Streak] = {}
         self._met: set[str] = set()
-        self._lock = Lock()
+        self._primary: str | None = None
+        self._lock = Condition()
 
     def take(self, host: str, probe: Probe) -> Streak | None:
         """Note a probe; answers the streak before it."""
@@ -69,6 +70,8 @@ class Sight:
             self._streaks[host] = extended(before, probe)
             if probe.reach is Reach.REACHABLE:
                 self._met.add(host)
+            if before is not None and before.reach is not probe.reach:
+                self._lock.notify_all()
             return before
 
     def take_edge(self, site: str, asked: EdgeAsked) -> None:
@@ -90,12 +93,30 @@ class Sight:
         operation = Remembered(known[0], now - known[1]) if known else None
         return Pulse(observer, site, sequence, hosts, details, edges, operation)
 
+    def wait_for_news(self, limit_s: float) -> None:
+        """Until a host is reached, or missed, that was not before; at most so long."""
+        with self._lock:
+            self._lock.wait(limit_s)
+
+    def take_primary(self, host: str | None) -> None:
+        """Who is the primary by etcd's word; None: nobody knows, and anybody's absence counts."""
+        with self._lock:
+            self._primary = host
+
     def missed(self) -> tuple[HostSeen, ...]:
-        """The hosts that were there and are lately unreachable: the next second may decide."""
+        """The primary, if it was there and is lately unreachable: the next second may decide.
+
+        Nobody else: hurry costs the processor that a promotion, or the clients that come back, need now.
+        """
+        with self._lock:
+            primary = self._primary
         return tuple(
             one
             for one in self.pulse("", "", 0).hosts
-            if one.reach is Reach.UNREACHABLE and one.for_ms < ALARM_MS and one.host in self._met
+            if one.reach is Reach.UNREACHABLE
+            and one.for_ms < ALARM_MS
+            and one.host in self._met
+            and primary in (None, one.host)
         )
 
 
@@ -157,12 +178,12 @@ def watch_host(host: str, prober: Prober, sight: Sight, stopped: Callable[[], bo
 
 
 def publish_all(publisher: Publisher, sight: Sight, stopped: Callable[[], bool]) -> None:
-    """Pulses until stopped; more often while a host is missed."""
+    """Pulses until stopped; more often while the primary is missed."""
     while not stopped():
         began = time.monotonic()
         publisher.step()
         period = ALARM_PERIOD_S if sight.missed() else PULSE_PERIOD_S
-        time.sleep(max(0.0, period - (time.monotonic() - began)))
+        sight.wait_for_news(max(0.005, period - (time.monotonic() - began)))
 
 
 def start(

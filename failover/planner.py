@@ -92,7 +92,8 @@ def _intend(case: Case, verdict: Verdict) -> tuple[Command, ...]:
     assert candidate is not None  # row 180
     assert kind is not None  # comes with the candidate
     intent = transaction.intend(old, case.dcs.lock, candidate, kind, case.operation)
-    return (commands.Write(transaction.advance(intent, case.dcs.operation_revision), "intended"),)
+    declared = transaction.declare(intent, case.dcs.operation_revision, case.dcs.lock)
+    return (commands.Write(declared, "intended"),)
 
 
 def _transact(case: Case, verdict: Verdict) -> tuple[Command, ...]:

@@ -16,6 +16,7 @@ from failover import config as configuration
 from failover import figures, planner
 from failover.advisor import Advisor
 from failover.assembly import Assembly
+from failover.candidates import last_primary
 from failover.config import Config
 from failover.effects import Journal
 from failover.etcd_dcs import EtcdDcs, NotAnswered
@@ -30,7 +31,7 @@ from failover.table import Action
 from failover.view import NotSeen, View
 
 TURN_S = 0.5
-ALARM_TURN_S = 0.04  # between two turns while a host is missed, or an operation is under way
+ALARM_TURN_S = 0.04  # between two turns while the primary is missed, or an operation is under way
 REPEAT_S = 10.0
 
 logger = logging.getLogger("controller")
@@ -55,8 +56,8 @@ class Controller:
         """Whether something was carried out, so that the next turn should follow at once."""
         view = self.read()
         self.busy = under_way(view)
-        if self.sight is not None and not isinstance(view.dcs, NotSeen) and view.dcs.operation:
-            self.sight.take_operation(view.dcs.operation_revision, view.operation_age_ms)
+        if self.sight is not None:
+            self._tell(self.sight, view)
         decision = planner.plan(view)
         if self.advisor is not None and decision.row.action in (Action.ASK, Action.REFUSE):
             decision = planner.plan(self.advisor.advised(view))  # the same row, in better words
@@ -67,6 +68,15 @@ class Controller:
         if answer is not Answer.OK:
             logger.info("row %s: %s", decision.row.pos, answer)
         return answer is Answer.OK
+
+    def _tell(self, sight: Sight, view: View) -> None:
+        """What the observer beside us needs to know of etcd."""
+        if isinstance(view.dcs, NotSeen):
+            sight.take_primary(None)
+            return
+        sight.take_primary(last_primary(view.dcs))
+        if view.dcs.operation:
+            sight.take_operation(view.dcs.operation_revision, view.operation_age_ms)
 
     def read(self) -> View:
         began = self.clock_ms()
@@ -99,7 +109,7 @@ def run(controller: Controller, sight: Sight, stopped: Callable[[], bool]) -> No
         began = time.monotonic()
         acted = controller.turn()
         period = 0.005 if acted else ALARM_TURN_S if controller.busy or sight.missed() else TURN_S
-        time.sleep(max(0.005, period - (time.monotonic() - began)))
+        sight.wait_for_news(max(0.005, period - (time.monotonic() - began)))
 
 
 def observe(config: Config, sight: Sight, stopped: Callable[[], bool]) -> None:

@@ -113,6 +113,16 @@ def advance(operation: Operation, revision: int, *, withdraw: bool = False) -> T
     return Transaction(compares, (put,))
 
 
+def declare(intent: Operation, revision: int, lock: Lock | None) -> Transaction:
+    """Write an intent, if the last operation and the lock are still as they were read.
+
+    An intent says whether the lock was held when it was made. A controller that slept between plan and
+    write would else declare, of a lock that has run out meanwhile, that it is to be taken from its holder.
+    """
+    compares = (unchanged(OPERATION, revision), *_lock_as_read(lock))
+    return Transaction(compares, (Put(OPERATION, encode(intent)),))
+
+
 def takeover(dcs: DcsState, witnesses: dict[str, int]) -> Transaction:
     """Take the lock from the old primary, if it has it, and offer it to the candidate. The whole proof is
     compared.

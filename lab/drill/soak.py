@@ -14,9 +14,9 @@ SOAK = scenario(
     ("주 서버는 그대로, 헛된 절체가 없다", "nothing moves, no needless takeover"),
     (
         Break("wan", "all:delay=6ms,jitter=5ms,loss=0.5"),
-        Break("flap", "{home}:cut=500ms,every=7300ms"),  # both other sites miss it at the same time
-        Break("flap", "{backup}:cut=500ms,every=11900ms"),
-        Break("flap", "{home}-{backup}:cut=500ms,every=5100ms"),
+        Break("flap", "{home}:cut=400ms,every=7300ms"),  # both other sites miss it at the same time
+        Break("flap", "{backup}:cut=400ms,every=11900ms"),
+        Break("flap", "{home}-{backup}:cut=400ms,every=5100ms"),
     ),
     Expect(("{primary}",), hold_s=SOAK_S, heal_outage_s=2.5),
     replace(MATRIX_BOUNDS, load_s=SOAK_S + 400.0),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from threading import Thread
+
 from failover.observer import ALARM_MS, Sight
 from failover.probe_edge import EdgeAsked
 from failover.publication import EdgeSeen, EdgeState, Remembered
@@ -35,6 +38,31 @@ def test_a_host_that_was_never_there_is_no_alarm() -> None:
     sight = Sight(("dj-db1",), clock)
     probed(sight, clock, 200, Reach.UNREACHABLE)
     assert sight.missed() == ()
+
+
+def test_only_the_primary_is_a_reason_to_hurry() -> None:
+    """Planted: a standby that restarts made every controller read etcd 25 times a second, for ten seconds."""
+    clock = Clock()
+    sight = Sight(("dj-db1",), clock)
+    probed(sight, clock, 0, Reach.REACHABLE)
+    probed(sight, clock, 200, Reach.UNREACHABLE)
+    for primary, hurry in ((None, True), ("dj-db1", True), ("gg-db1", False)):
+        sight.take_primary(primary)
+        assert bool(sight.missed()) is hurry
+
+
+def test_who_waits_for_news_is_woken_by_a_host_that_goes() -> None:
+    clock = Clock()
+    sight = Sight(("dj-db1",), clock)
+    probed(sight, clock, 0, Reach.REACHABLE)
+    waits = Thread(target=sight.wait_for_news, args=(30.0,))
+    waits.start()
+    end = time.monotonic() + 20
+    while waits.is_alive() and time.monotonic() < end:
+        clock.now_ms += 200
+        probed(sight, clock, clock.now_ms, Reach.UNREACHABLE if clock.now_ms % 400 else Reach.REACHABLE)
+        waits.join(0.01)
+    assert not waits.is_alive()
 
 
 def test_the_alarm_ends_although_the_host_stays_away() -> None:

@@ -59,7 +59,11 @@ APPROVED = Approval("gg-db1", "dj-db1", lock_revision=10, by="kim", revision=90)
 def test_a_lost_site_begins_with_an_intent() -> None:
     (write,) = plan(view(SITE_LOST)).commands
     assert isinstance(write, Write)
-    assert write.transaction.compares == (unchanged(OPERATION, 0),)
+    assert write.transaction.compares == (
+        unchanged(OPERATION, 0),
+        Compare(LEADER, Target.VALUE, "dj-db1"),
+        unchanged(LEADER, 10),
+    )
     (put,) = write.transaction.changes
     assert isinstance(put, Put)
     assert decode(put.value) == Operation(0, Phase.INTENDED, MoveKind.CROSS_SITE, "dj-db1", "gg-db1", 7)
@@ -218,6 +222,23 @@ def test_routes_are_pushed_once_the_candidate_accepts_writes() -> None:
 def test_a_promotion_that_does_not_end_calls_people() -> None:
     commands = plan(in_phase(Phase.REVOKED, "gg-db1", operation_age_ms=30_000)).commands
     assert any(isinstance(one, Tell) and one.urgent for one in commands)
+
+
+def test_an_intent_is_written_only_if_the_lock_is_as_it_was_read() -> None:
+    """The simulation's find (seed 40107): a controller slept in between, and the lock ran out."""
+    (write,) = plan(view()).commands
+    assert isinstance(write, Write)
+    assert unchanged(LEADER, 10) in write.transaction.compares
+    assert absent(OPERATION) in write.transaction.compares
+
+
+def test_a_lost_sites_last_word_does_not_choose_the_candidate() -> None:
+    """Planted: dj-db2 stood in the way until its dead neighbours' word was old (0.4 s in a drill)."""
+    seen = (replace(SITE_LOST[0], age_ms=300, alive=True), *SITE_LOST[1:])
+    assert choose(view(seen), DCS) == ("gg-db1", MoveKind.CROSS_SITE)
+    assert plan(view(seen)).row.action is Action.INTEND
+    one_misses_it = (seen[0], seen[1], replace(HOST_LOST[2]))
+    assert choose(view(one_misses_it), DCS) == ("dj-db2", MoveKind.IN_SITE)
 
 
 def test_the_higher_position_then_the_name_chooses_at_the_other_site() -> None:
