@@ -15,7 +15,7 @@ from rich.table import Table
 
 from hanbat.errors import Exit, UnknownName
 from lab import commands, lifecycle
-from lab.faults import FAULTS, POWER_CUT, injected, make_fault
+from lab.faults import FAULTS, POWER_CUT, heal_all, make_fault
 from lab.identity import names_of, state_root
 from lab.laboratory import Lab
 
@@ -119,8 +119,11 @@ def _print_status(found: dict[str, Any]) -> None:
 def fault(make: Callable[[], Lab], name: str, target: str, as_json: bool) -> None:
     """Inject a fault and prove that it acts.
 
-    TARGET: power-cut HOST|SITE; partition SITE-SITE, "SITE>SITE" (one way), SITE, SITE+clients, HOST;
-    freeze HOST; kill HOST:UNIT. power-on HOST|SITE heals a power cut.
+    TARGET: power-cut HOST|SITE; freeze HOST; partition SITE-SITE, "SITE>SITE" (one way), SITE, SITE+clients,
+    HOST; replication-cut SITE-SITE; flap SITE-SITE|SITE[:cut=,every=]; kill HOST:UNIT;
+    wan all|SITE-SITE[:delay=,jitter=,loss=]; kill-process, stop-process HOST:PROGRAM; clock HOST;
+    disk-full, disk-hang, disk-slow HOST. power-on HOST|SITE heals a power cut.
+    docs/operating-the-lab.md has examples.
     """
     the_lab = make()
     the_lab.require_up()
@@ -149,10 +152,12 @@ def heal(make: Callable[[], Lab], name: str | None, target: str | None, every: b
     the_lab.require_up()
     if not every and not (name and target):
         raise UnknownName("name a fault and its target, or give --all")
-    chosen = injected(the_lab) if every else [make_fault(the_lab, str(name), str(target))]
-    for each in chosen:
-        each.heal()
-        _progress(f"healed: {each.name} {each.target}")
+    if every:
+        chosen = heal_all(the_lab, _progress)
+    else:
+        chosen = [make_fault(the_lab, str(name), str(target))]
+        chosen[0].heal()
+        _progress(f"healed: {chosen[0].name} {chosen[0].target}")
     if as_json:
         _print({"healed": [{"name": each.name, "target": each.target} for each in chosen]})
 

@@ -16,7 +16,7 @@ from types import TracebackType
 from hanbat.errors import HanbatError
 from lab.drill import report
 from lab.drill.evidence import Evidence
-from lab.faults import make_fault
+from lab.faults import heal_all
 from lab.laboratory import Lab
 
 END_S = 5.0
@@ -72,8 +72,7 @@ def clean(lab: Lab, evidence: Evidence, ours: bool) -> None:
         if ours:
             lab.down(lambda text: print(text, flush=True))
         else:
-            for injected in lab.faults.read():
-                make_fault(lab, injected.name, injected.target).heal()
+            heal_all(lab, lambda text: print(text, flush=True))
     finally:
         evidence.write_text("report.html", report.render(report.read(evidence)))
 

@@ -15,7 +15,7 @@ from lab.drill import matrix_table
 from lab.drill.drill import Report
 from lab.drill.matrix_table import Row, not_run, row_of
 from lab.drill.runner import INTERRUPTED, run_drill
-from lab.faults import injected
+from lab.faults import heal_all
 from lab.laboratory import Lab
 
 HEALTHY_S = 60.0
@@ -79,9 +79,7 @@ def make_whole(lab: Lab, say: Say) -> None:
     """Heals what is injected and waits; a lab that does not come back is taken down and made anew."""
     if lab.is_up():
         try:
-            for fault in injected(lab):
-                say(f"a fault was left by the drill before; healing {fault.name} {fault.target}")
-                fault.heal()
+            heal_all(lab, lambda text: say(f"left by the drill before: {text}"))
             client = lab.names.client
             health.wait(
                 lambda: health.conditions(lab.topology, client),

@@ -6,9 +6,10 @@ one could not heal.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from hanbat.errors import UnknownName
+from hanbat.errors import HanbatError, UnknownName
 from lab.faults.base import Fault
 from lab.faults.clock import Clock
 from lab.faults.disk import DiskFull, DiskHang, DiskSlow
@@ -25,7 +26,7 @@ from lab.faults.units import Kill
 if TYPE_CHECKING:
     from lab.laboratory import Lab
 
-__all__ = ["FAULTS", "POWER_CUT", "Fault", "injected", "make_fault"]
+__all__ = ["FAULTS", "POWER_CUT", "Fault", "heal_all", "injected", "make_fault"]
 
 FAULTS: dict[str, type[Fault]] = {
     each.name: each
@@ -46,3 +47,21 @@ def make_fault(lab: Lab, name: str, target: str) -> Fault:
 def injected(lab: Lab) -> list[Fault]:
     """Every fault that is injected now, the newest first: the order to heal them in."""
     return [make_fault(lab, row.name, row.target) for row in reversed(lab.faults.read())]
+
+
+def heal_all(lab: Lab, say: Callable[[str], None]) -> list[Fault]:
+    """Heal what is injected. One that cannot be healed keeps no other one: its error comes at the end."""
+    healed: list[Fault] = []
+    first: HanbatError | None = None
+    for each in injected(lab):
+        try:
+            each.heal()
+        except HanbatError as error:
+            say(f"not healed: {each.name} {each.target}: [{error.code:03d}] {error}")
+            first = first or error
+        else:
+            say(f"healed: {each.name} {each.target}")
+            healed.append(each)
+    if first is not None:
+        raise first
+    return healed

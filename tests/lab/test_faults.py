@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from hanbat.topology import Topology
-from lab import cuts, disks, leftovers, wan
+from lab import cuts, disks, faults, leftovers, wan
 from lab.cgroups import Cgroup, groups_of_lab
 from lab.errors import BadTarget, LabError
 from lab.faults import FAULTS, background, clock, disk_filler, flap, processes, slow_wan, values
@@ -302,3 +302,30 @@ def test_the_library_shifts_the_wall_clock_and_no_other(tmp_path: Path) -> None:
     assert abs(date - wall) < 1
     assert abs(monotonic - time.monotonic()) < 5
     assert 0.25 <= monotonic - started <= 2
+
+
+# Heal all
+
+
+def test_one_fault_that_cannot_be_healed_keeps_no_other_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted: the first error ended the healing, and what was injected earlier stayed."""
+
+    class Broken:
+        name, target = "wan", "all"
+
+        def heal(self) -> None:
+            raise LabError("the emulation does not answer")
+
+    class Healed:
+        name, target = "flap", "daejeon"
+        healed = 0
+
+        def heal(self) -> None:
+            Healed.healed += 1
+
+    said: list[str] = []
+    monkeypatch.setattr(faults, "injected", lambda lab: [Broken(), Healed()])
+    with pytest.raises(LabError, match="does not answer"):
+        faults.heal_all(None, said.append)  # pyright: ignore[reportArgumentType]
+    assert Healed.healed == 1
+    assert [line.split(":")[0] for line in said] == ["not healed", "healed"]

@@ -1,0 +1,137 @@
+"""One gatekeeper's turns, in the order in which HAProxy and PgBouncer are told; and whom it believes."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from failover import gatekeeper_service
+from failover.gatekeeper import Sight
+from failover.gatekeeper_service import Config, Gatekeeper, accepts_writes
+from failover.observer import monotonic_ms
+
+HOSTS = {"dj-db1": "10.0.0.1", "dj-db2": "10.0.0.2", "gg-db1": "10.0.0.3"}
+
+
+@dataclass
+class World:
+    """HAProxy, PgBouncer and etcd; `told` is what they heard, in order."""
+
+    told: list[str] = field(default_factory=list)
+    held: bool = False
+
+    def close(self, host: str) -> None:
+        self.told.append(f"close {host}")
+
+    def open(self, host: str) -> None:
+        self.told.append(f"open {host}")
+
+    def believe(self, host: str) -> None:
+        self.told.append(f"believe {host}")
+
+    def hold(self) -> None:
+        self.told.append("hold")
+
+    def release(self) -> None:
+        self.told.append("release")
+
+    def grant(self, ttl_s: int) -> int:
+        return 7
+
+    def keep_alive(self, lease: int) -> None: ...
+
+    def write(self, transaction: object) -> int:
+        return 1
+
+
+@pytest.fixture
+def primaries(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Addresses of hosts that accept writes."""
+    able: set[str] = set()
+    monkeypatch.setattr(gatekeeper_service, "accepts_writes", lambda address, port: address in able)
+    return able
+
+
+def keeper(world: Any) -> Gatekeeper:
+    config = Config("hanbat", "dj-app1", 6432, 8008, HOSTS, ())
+    return Gatekeeper(config, world, world, world)
+
+
+def seen(host: str | None) -> Sight:
+    return Sight(host, None, monotonic_ms())
+
+
+def test_a_takeover_holds_then_cuts_and_lets_in_who_accepts_writes(primaries: set[str]) -> None:
+    """Planted before: the new holder was opened at once, and clients met a server that still recovered."""
+    world = World()
+    guard = keeper(world)
+    primaries.add(HOSTS["dj-db1"])
+    guard.sight = seen("dj-db1")
+    guard.turn(read=False)
+    assert "hold" not in world.told  # the first holder that is seen: clients may be at work there
+    assert world.told[-2:] == ["open dj-db1", "believe dj-db1"]
+    world.told.clear()
+
+    guard.sight = seen("dj-db2")
+    assert guard.turn(read=False)  # the next turn should follow at once
+    assert world.told == ["hold", "close dj-db1", "close dj-db2", "close gg-db1"]
+    world.told.clear()
+    guard.turn(read=False)
+    assert world.told == []
+
+    primaries.add(HOSTS["dj-db2"])
+    guard.turn(read=False)
+    assert world.told == ["open dj-db2", "believe dj-db2", "release"]
+
+
+class Patroni(BaseHTTPRequestHandler):
+    """Answers `/patroni` with what the server was given."""
+
+    def do_GET(self) -> None:
+        status, body = self.server.answer  # pyright: ignore[reportAttributeAccessIssue]
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(body if self.path == "/patroni" else b"")
+
+    def log_message(self, format: str, *args: Any) -> None: ...
+
+
+@pytest.fixture
+def patroni() -> Iterator[ThreadingHTTPServer]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Patroni)
+    thread = Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "believed"),
+    [
+        ((200, json.dumps({"role": "primary", "state": "running"})), True),
+        ((200, json.dumps({"role": "replica", "state": "running"})), False),
+        ((503, json.dumps({"role": "primary", "state": "stopping"})), False),
+        ((200, "[]"), False),
+        ((200, "{"), False),
+        ((200, "{}"), False),
+    ],
+    ids=["primary", "still recovering", "not well", "no object", "no JSON", "no role"],
+)
+def test_who_is_believed(patroni: ThreadingHTTPServer, answer: tuple[int, str], believed: bool) -> None:
+    patroni.answer = (answer[0], answer[1].encode())  # pyright: ignore[reportAttributeAccessIssue]
+    assert accepts_writes("127.0.0.1", patroni.server_address[1]) is believed
+
+
+def test_who_does_not_answer_is_not_believed() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        assert not accepts_writes("127.0.0.1", unused.getsockname()[1])
