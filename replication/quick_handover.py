@@ -5,7 +5,8 @@ reads its last WAL records with two runs of `pg_waldump`, and when it finds it s
 still there, it sleeps one more second before it gives the lock back. Nobody can write meanwhile. Here:
 
 - New transactions are held at the poolers meanwhile (`failover.switchover`). Those under way get QUIET_S to
-  end before the signal, which would break them off; after the checkpoint there are mostly none.
+  end before the signal, which would break them off; by then there are mostly none. The checkpoint before the
+  stop is left out when there was one in the last five seconds: `hanbat switchover` makes it before the hold.
 - After the signal the process has GRACE_S to end by itself, as it does once its standbys have all its WAL;
   only one that stays (it still archives) is left to Patroni's own way, looking twenty times a second.
 - When it ended, its last position is not written to `/status` before the lock is given back. Patroni writes
@@ -33,6 +34,7 @@ UNDER_WAY = (
     "SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE backend_type = 'client backend' "
     "AND datname NOT IN ('postgres', 'template1') AND xact_start IS NOT NULL AND pid <> pg_backend_pid()"
 )
+JUST_WRITTEN = "SELECT checkpoint_time > now() - interval '5 seconds' FROM pg_catalog.pg_control_checkpoint()"
 ENDED = "_hanbat_ended"  # our mark on Patroni's object: this stop was clean and quick
 
 
@@ -66,7 +68,8 @@ def do_stop(original: Callable[..., Any]) -> Callable[..., Any]:
         stop_timeout: int | None,
     ) -> Any:
         if checkpoint and on_shutdown and before_shutdown and self.is_running() and not self.is_starting():
-            self.checkpoint(timeout=stop_timeout)
+            if not _is_true(self, JUST_WRITTEN):
+                self.checkpoint(timeout=stop_timeout)
             checkpoint = False
             quiet(lambda: bool(self.query(UNDER_WAY, retry=False)[0][0]), time.sleep, time.monotonic)
         return original(
@@ -74,6 +77,14 @@ def do_stop(original: Callable[..., Any]) -> Callable[..., Any]:
         )
 
     return stop
+
+
+def _is_true(server: Any, sql: str) -> bool:
+    try:
+        return bool(server.query(sql, retry=False)[0][0])
+    except Exception:  # of Patroni's many kinds; what is not known is not so
+        logger.exception("not asked: %s", sql)
+        return False
 
 
 def quiet(busy: Callable[[], bool], sleep: Callable[[float], None], clock: Callable[[], float]) -> None:

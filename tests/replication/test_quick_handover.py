@@ -62,8 +62,9 @@ def test_a_question_that_fails_does_not_keep_the_server_from_stopping(caplog: py
 class Server:
     """What `_do_stop` uses, and what it was told."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, just_written: bool = False) -> None:
         self.told: list[Any] = []
+        self.just_written = just_written
 
     def is_running(self) -> bool:
         return True
@@ -75,6 +76,8 @@ class Server:
         self.told.append("checkpoint")
 
     def query(self, sql: str, *, retry: bool) -> list[tuple[int]]:
+        if sql == quick_handover.JUST_WRITTEN:
+            return [(self.just_written,)]
         self.told.append("asked")
         return [(0,)]
 
@@ -90,6 +93,13 @@ def test_only_a_planned_handover_waits(planned: bool):
     assert stop(server, "fast", False, True, None, callback, callback, 30) == "stopped"
     expected = ["checkpoint", "asked", ("stop", "fast", False)] if planned else [("stop", "fast", True)]
     assert server.told == expected
+
+
+def test_a_checkpoint_that_was_just_made_is_not_made_again():
+    server, callback = Server(just_written=True), lambda *_: None
+    stop = quick_handover.do_stop(lambda self, *told: self.told.append("stop"))
+    stop(server, "fast", False, True, None, callback, callback, 30)
+    assert server.told == ["asked", "stop"]
 
 
 class Stopping:
