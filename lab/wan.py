@@ -20,7 +20,8 @@ WIREFILTER = "wirefilter"
 # Above this wirefilter is the narrow place itself (design, section 2), so it is not told a limit.
 WIREFILTER_CEILING_MBIT = 700
 # vde's programs hand packets on over datagram sockets, and drop what does not fit. Linux lets ten wait: a
-# burst from a busy neighbour then costs a stranger its SYN, and that one a second.
+# burst from a busy neighbour then costs a stranger its SYN, and that one a second. With this, the sender's
+# own buffer is the limit, about ninety packets; a value of the whole computer, which is not ours to change.
 WAITING_PACKETS = 4096
 # A network does not wait for a busy processor. The filter goes before the switches that feed it.
 SWITCH, FILTER = 10, 20
