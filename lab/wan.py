@@ -19,11 +19,8 @@ NETEM = "netem"
 WIREFILTER = "wirefilter"
 # Above this wirefilter is the narrow place itself (design, section 2), so it is not told a limit.
 WIREFILTER_CEILING_MBIT = 700
-# vde's programs hand packets on over datagram sockets, and drop what does not fit. Linux lets ten wait: a
-# burst from a busy neighbour then costs a stranger its SYN, and that one a second. With this, the sender's
-# own buffer is the limit, about ninety packets; a value of the whole computer, which is not ours to change.
-WAITING_PACKETS = 4096
-# A network does not wait for a busy processor. The filter goes before the switches that feed it.
+# A network does not wait for a busy processor, nor does it drop what comes meanwhile. The filter goes before
+# the switches that feed it.
 SWITCH, FILTER = 10, 20
 PROMPT, SUCCESS = b"VDEwf$ ", "1000 Success"
 MANAGE_LIMIT_S = 5.0
@@ -94,9 +91,6 @@ def _wirefilter_link(
 ) -> None:
     group.create()
     sockets: list[str] = []
-    allow = f"echo {WAITING_PACKETS} > /proc/sys/net/unix/max_dgram_qlen"
-    for router in link.routers:  # the value counts for sockets made later in the same namespace
-        commands.run(["ip", "netns", "exec", router, "sh", "-c", allow])
     for side, (router, device) in enumerate(zip(link.routers, link.devices, strict=True)):
         socket = str(run_folder / f"w{number}{'ab'[side]}")
         sockets.append(socket)
@@ -119,7 +113,7 @@ def _wirefilter_link(
         )
     manage = str(run_folder / f"w{number}m")
     words = ["wirefilter", "-v", ":".join(sockets), *wirefilter_arguments(wan), "-M", manage, "-daemon"]
-    _daemon([*at_once(FILTER), "ip", "netns", "exec", link.routers[0], *words], group, logs)
+    _daemon([*at_once(FILTER), *words], group, logs)
 
 
 def change(link: WanLink, number: int, wan: Wan, kind: str, run_folder: Path) -> None:
