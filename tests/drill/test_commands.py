@@ -14,13 +14,14 @@ from lab.drill.errors import NoEvidence, UnknownScenario
 from lab.drill.evidence import Evidence, find
 from lab.drill.matrix_scenarios import MATRIX
 from lab.drill.snapshot import TABLES, query
+from lab.drill.soak import SOAK
 
 from .sample_evidence import write_sample
 
 
 def test_list():
     shown = CliRunner().invoke(drill, ["list", "--json"], catch_exceptions=False)
-    assert [scenario["name"] for scenario in json.loads(shown.output)] == ["site-loss", *MATRIX]
+    assert [scenario["name"] for scenario in json.loads(shown.output)] == ["site-loss", *MATRIX, SOAK.name]
 
 
 def test_the_document_of_drills_is_what_the_code_says():

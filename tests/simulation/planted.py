@@ -49,6 +49,7 @@ class Planted:
     settings: Settings = field(default_factory=Settings)
     plan: Plan = field(default_factory=Plan)
     clean: Settings | None = None  # without the bug, where the bug is in the settings
+    at_most: int = 1500  # incidents; it must show within so many
 
 
 def only(kind: inc.Kind) -> Plan:
@@ -277,6 +278,7 @@ PLANTED: tuple[Planted, ...] = (
         "guard not_patronis_race removed: a free lock taken without a person",
         without("not_patronis_race"),
         plan=Plan(kinds=((inc.etcd_member, 2), (inc.isolate, 3), (inc.site_loss, 4), (inc.host_freeze, 3))),
+        at_most=6000,  # the lock is seldom free: who takes over takes it, and an intent compares it
     ),
     Planted(
         "guard primary_was_there removed: who is starting is missed",
@@ -290,6 +292,7 @@ PLANTED: tuple[Planted, ...] = (
         Settings(policy=ASKS, rules=replace(MENDED, held_back=False)),
         Plan(kinds=((inc.site_loss, 5), (inc.isolate, 4))),
         clean=Settings(policy=ASKS),
+        at_most=3000,
     ),
     # Subtler ones.
     Planted(
