@@ -24,8 +24,8 @@ class FullLoad:
 
     workers: int = 4  # gunicorn processes
     threads: int = 8  # of each process; not scaled
-    # PgBouncer to PostgreSQL. Few: what has waited for a takeover then comes in its order. With 32, all that
-    # waited ran at once on new connections, and who had come first was served last.
+    # PgBouncer to PostgreSQL. Few: what has waited for a takeover is to come in its order, and each new
+    # connection costs a login just then. (Three drills did not show that it helps: docs/matrix-results.md.)
     server_connections: int = 12
     requests: int = 2000  # requests that the edge holds at once, waiting ones included
 
