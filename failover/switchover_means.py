@@ -16,7 +16,7 @@ import psycopg2
 from failover import patroni_keys
 from failover.config import Config
 from failover.etcd_dcs import EtcdDcs, LeaseGone, NotAnswered
-from failover.etcd_json import Entry, EtcdAnswerWrong, Prefixes
+from failover.etcd_json import Entry, EtcdAnswerWrong, Prefixes, range_end
 from failover.etcd_watch import Bell
 from failover.handover import HANDOVER, POOLER, Handover, encode, poolers_of
 from failover.looker import Looker
@@ -27,13 +27,13 @@ from failover.transaction import (
     HOLD,
     LEADER,
     SYNC,
-    Compare,
     Delete,
     Put,
-    Target,
     Transaction,
     absent,
+    lock_as_read,
     unchanged,
+    woken,
 )
 from failover.view import NotSeen
 
@@ -62,7 +62,7 @@ class RealMeans:
         self._stop = threading.Event()
         self._offer: tuple[str, str] | None = None
         watched = [Prefixes(config.cluster).real(key) for key in (LEADER, FAILOVER, POOLER)]
-        self._bell = Bell(config.etcd, [(key, key[:-1] + chr(ord(key[-1]) + 1)) for key in watched])
+        self._bell = Bell(config.etcd, [(key, range_end(key)) for key in watched])
         self._bell.start()
 
     def wait(self, seconds: float) -> None:
@@ -103,19 +103,17 @@ class RealMeans:
             self._lease = self._dcs.grant(LEASE_TTL_S)
             threading.Thread(target=self._keep, args=(self._config.dcs(),), daemon=True).start()
             compares = (
-                Compare(LEADER, Target.VALUE, handover.old),
-                unchanged(LEADER, state.lock.revision),
+                *lock_as_read(state.lock),
                 unchanged(SYNC, state.sync.revision),
                 unchanged(CONFIG, config.revision),
                 unchanged(FAILOVER, state.failover_emptied),
                 absent(HOLD),
                 absent(HANDOVER),
             )
-            text = config.value
             puts = (
                 Put(HANDOVER, encode(handover), self._lease),
                 Put(FAILOVER, json.dumps({"leader": handover.old, "member": handover.candidate})),
-                Put(CONFIG, text[:-1] if text.endswith(" ") else text + " "),
+                Put(CONFIG, woken(config.value)),
             )
             if self._dcs.write(Transaction(compares, puts)) is None:
                 return "the cluster changed in this moment"

@@ -119,7 +119,7 @@ def declare(intent: Operation, revision: int, lock: Lock | None) -> Transaction:
     An intent says whether the lock was held when it was made. A controller that slept between plan and
     write would else declare, of a lock that has run out meanwhile, that it is to be taken from its holder.
     """
-    compares = (unchanged(OPERATION, revision), *_lock_as_read(lock))
+    compares = (unchanged(OPERATION, revision), *lock_as_read(lock))
     return Transaction(compares, (Put(OPERATION, encode(intent)),))
 
 
@@ -148,7 +148,7 @@ def takeover(dcs: DcsState, witnesses: dict[str, int]) -> Transaction:
     approval = standing(dcs)
     return Transaction(
         compares=(
-            *_lock_as_read(lock),
+            *lock_as_read(lock),
             unchanged(SYNC, sync.revision),
             unchanged(CONFIG, config.revision),
             unchanged(FAILOVER, dcs.failover_revision or dcs.failover_emptied),
@@ -169,7 +169,8 @@ def takeover(dcs: DcsState, witnesses: dict[str, int]) -> Transaction:
     )
 
 
-def _lock_as_read(lock: Lock | None) -> tuple[Compare, ...]:
+def lock_as_read(lock: Lock | None) -> tuple[Compare, ...]:
+    """The lock is still as it was read; None: still free."""
     if lock is None:
         return (absent(LEADER),)
     return (Compare(LEADER, Target.VALUE, lock.holder), unchanged(LEADER, lock.revision))
