@@ -9,6 +9,8 @@ What Patroni 4.1 does not do by itself, and nothing else:
 - Where a person must approve a move, no host of the other side takes a free lock by itself
   (`replication.held_back`, ADR 0006).
 - `synchronous_standby_names` is emptied only after `/sync` was (`replication.kept_set`).
+- A lock that is offered to this member is free to it, also shortly after failsafe mode
+  (`replication.offered_lock`).
 - Only a standby on the primary's own timeline becomes sync (`replication.same_timeline`).
 - A standby that drags commits is left out of the sync set for a while, in `max_availability` only
   (`replication.dragging`).
@@ -147,6 +149,7 @@ def _launch(config: Path) -> None:
         held_back,
         kept_set,
         named_holder,
+        offered_lock,
         quick_handover,
         remote_sync,
         salvage_hook,
@@ -161,6 +164,7 @@ def _launch(config: Path) -> None:
         _etcd_hosts(config), healthy=is_healthy, limit_s=DCS_WAIT_S, now=time.monotonic, sleep=time.sleep
     )
     os.environ["PATRONI_ETCD3_HOSTS"] = ",".join(hosts)
+    offered_lock.install()
     quick_handover.install()
     shown_commit.install()
     same_timeline.install()

@@ -63,13 +63,20 @@ def failover(
         "commit": computer.commit_of(CLONE),
         "computer": computer.computer(),
         **outages.as_dict(measured),
-        "commits": [asdict(one) for one in _commits(sites, rounds, seconds, say)] if rounds else [],
+        "commits": [],
     }
-    (root / "benchmark.json").write_text(json.dumps(result, indent=1, ensure_ascii=False), encoding="utf-8")
+    _keep(root, result)  # also when what follows fails
+    if rounds:
+        result["commits"] = [asdict(one) for one in _commits(sites, rounds, seconds, say)]
+        _keep(root, result)
     if write:
         text = markdown.replaced(DOCUMENT.read_text(encoding="utf-8"), result)
         DOCUMENT.write_text(text, encoding="utf-8")
     click.echo(json.dumps(result, indent=1, ensure_ascii=False) if as_json else markdown.tables(result))
+
+
+def _keep(root: Path, result: dict[str, Any]) -> None:
+    (root / "benchmark.json").write_text(json.dumps(result, indent=1, ensure_ascii=False), encoding="utf-8")
 
 
 def _commits(sites: Path, rounds: int, seconds: int, say: Any) -> tuple[commits.Compared, ...]:

@@ -110,7 +110,7 @@ def primary_of(lab: Lab) -> str:
 
 def _round(lab: Lab, primary: str, clients: int, way: str, seconds: int) -> Round:
     program = PGBENCH.format(version=lab.topology.postgresql.version)
-    options = f"-n -f /dev/stdin -c {clients} -j 2 -T {seconds} -h /run/postgresql -U postgres postgres"
+    options = f"-n -f - -c {clients} -j 2 -T {seconds} -h /run/postgresql -U postgres postgres"
     argv = ["env", f"PGOPTIONS=-c synchronous_commit={WAYS[way]}", program, *options.split()]
     done = lab.machine(primary).run(argv, timeout_s=seconds + 30, stdin=SCRIPT, user="postgres")
     if done.returncode != 0:
