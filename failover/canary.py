@@ -1,10 +1,10 @@
-"""Can a primary that answers still write? A small transaction a second, watched without waiting for it.
+"""Can a primary that answers still write? Two small transactions a second, watched without waiting for it.
 
 It adds a few pages to a temporary table (`replication.disk_room`) and commits a WAL message of its own,
 flushed locally (`synchronous_commit = local`), so that a standby that is gone is not mistaken for a disk.
 
-- A transaction under way for more than two seconds: the disk hangs. The primary is unreachable since that
-  transaction began. A checkpoint or a slow flush of less is no failure.
+- A transaction under way for more than a second and a half: the disk hangs. The primary is unreachable since
+  that transaction began. A checkpoint or a slow flush of less is no failure.
 - The server refuses it twice in a row because a file cannot be extended: the disk is full, or broken. The
   primary is unreachable since the first refusal. Once is not enough: a large sort may fill a disk for a
   moment.
@@ -36,8 +36,8 @@ class Limits:
     answer_ms: int = 350
     connect_ms: int = 700  # with the first answer: a new connection costs the server a process
     starved_ms: int = 400
-    commit_every_ms: int = 1000
-    commit_ms: int = 2000  # a canary commit under way for longer: the primary cannot commit
+    commit_every_ms: int = 500
+    commit_ms: int = 1500  # a canary commit under way for longer: the primary cannot commit
     gap_ms: int = 1000  # between two looks at it: for longer nobody looked, and the count begins anew
     refused_every_ms: int = 200  # from try to try while the server refuses: at each look (every 0.25 s)
     refusals: int = 2  # so many in a row: the primary cannot extend a file

@@ -23,6 +23,7 @@ from failover.handover import Handover, Pooler, PoolerState
 
 MARGIN_MS = 1000  # a gatekeeper's own limit is later than ours
 LOOK_S = 0.1  # at least so often; a change in etcd wakes the real clock at once
+CALM_S = 0.5  # between two looks once clients are let in: they need the processor more than we the news
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,8 @@ class Switchover:
     old: str
     candidate: str
     now: Callable[[], float]
-    sleep: Callable[[float], None]
+    sleep: Callable[[float], None]  # may end early, when something has changed
+    rest: Callable[[float], None]  # never ends early
     without: frozenset[str] = frozenset()
     limits: Limits = field(default_factory=Limits)
     say: Callable[[Moment], None] = lambda moment: None
@@ -144,7 +146,7 @@ class Switchover:
         while not holds():
             if self.now() >= end:
                 return False
-            self.sleep(LOOK_S)
+            self.rest(CALM_S)
         return True
 
     def _hand_over(self) -> str:

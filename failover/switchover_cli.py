@@ -163,7 +163,7 @@ def _execute(config: Config, looker: Looker, found: Preflight, without: tuple[st
     means = RealMeans(config, looker)
     try:
         return Switchover(
-            means, uuid.uuid4().hex[:12], found.old, found.candidate, time.monotonic, means.wait,
+            means, uuid.uuid4().hex[:12], found.old, found.candidate, time.monotonic, means.wait, time.sleep,
             without=frozenset(without), say=say,
         ).run()  # fmt: skip
     finally:

@@ -99,7 +99,9 @@ class World:
 
 def run(world: World, **changes: object) -> tuple[World, object]:
     limits = Limits(handover_s=8.0, commit_s=5.0, settle_s=20.0)
-    result = Switchover(world, "h1", OLD, NEW, world.clock, world.sleep, limits=limits, **changes).run()  # pyright: ignore[reportArgumentType]
+    result = Switchover(
+        world, "h1", OLD, NEW, world.clock, world.sleep, world.sleep, limits=limits, **changes
+    ).run()  # pyright: ignore[reportArgumentType]
     return world, result
 
 
