@@ -32,7 +32,7 @@ from failover.transaction import LEADER, Put, Transaction
 from failover.view import NotSeen
 
 READ_S = 1.0  # etcd is read at least so often
-HURRY_S = 0.02  # between two looks while a hold or a new primary is waited for
+HURRY_S = 0.05  # between two looks while a hold or a new primary is waited for: each costs the new one
 ANSWER_S = 0.3
 LEASE_TTL_S = 4
 REPEAT_MS = 2000  # the steering is laid onto HAProxy again: it may have been started anew

@@ -170,7 +170,10 @@ class Switchover:
                 return f"Patroni of {self.old} took the offer back; its log says why"
             if holder not in (None, self.old, self.candidate):
                 return f"{holder} took the lock instead"
-            self.sleep(LOOK_S)
+            if holder == self.candidate:
+                self.rest(LOOK_S)  # the gatekeepers let clients in by themselves
+            else:
+                self.sleep(LOOK_S)
         return f"{self.candidate} did not accept writes within {self.limits.handover_s:g} s"
 
     def _not_held(self, seen: Standing) -> str:

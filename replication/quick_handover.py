@@ -1,9 +1,13 @@
 """A planned handover without Patroni's pauses.
 
-Patroni 4.1 asks `pg_controldata` once a second whether the old primary has stopped (`STOP_POLLING_INTERVAL`),
-reads its last WAL records with two runs of `pg_waldump`, and when it finds it shut down with its process
-still there, it sleeps one more second before it gives the lock back. Nobody can write meanwhile. Here:
+Patroni 4.1 writes its position to etcd before it looks at an offer, starts `postgres -C` twice to read two
+settings that a planned handover does not use, asks `pg_controldata` once a second whether the old primary has
+stopped (`STOP_POLLING_INTERVAL`), reads its last WAL records with two runs of `pg_waldump`, and when it finds
+it shut down with its process still there, it sleeps one more second before it gives the lock back. Nobody can
+write meanwhile. Here:
 
+- With an offer to look at, the lock is renewed and the position is not written; the settings are asked of the
+  running server (a tenth of a second each, on a busy computer).
 - New transactions are held at the poolers meanwhile (`failover.switchover`). Those under way get QUIET_S to
   end before the signal, which would break them off; by then there are mostly none. The checkpoint before the
   stop is left out when there was one in the last five seconds: `hanbat switchover` makes it before the hold.
@@ -35,6 +39,7 @@ UNDER_WAY = (
     "AND datname NOT IN ('postgres', 'template1') AND xact_start IS NOT NULL AND pid <> pg_backend_pid()"
 )
 JUST_WRITTEN = "SELECT checkpoint_time > now() - interval '5 seconds' FROM pg_catalog.pg_control_checkpoint()"
+ARCHIVING = "SELECT pg_catalog.current_setting('archive_mode'), pg_catalog.current_setting('archive_command')"
 ENDED = "_hanbat_ended"  # our mark on Patroni's object: this stop was clean and quick
 
 
@@ -119,7 +124,36 @@ def latest_checkpoint_locations(original: Callable[..., Any]) -> Callable[..., A
     return locations
 
 
-REPLACED = {
+def get_archive_command(original: Callable[[Any], str | None]) -> Callable[[Any], str | None]:
+    """Takes the place of the function of that name; calls it when the server does not answer."""
+
+    def command(self: Any) -> str | None:
+        try:
+            mode, found = self._postgresql.query(ARCHIVING, retry=False)[0]
+        except Exception:  # of Patroni's many kinds: it is not running
+            return original(self)
+        return found if mode in ("on", "always") and found else None
+
+    return command
+
+
+def is_offered_away(ha: Any) -> bool:
+    """Whether an offer for now stands that names this member as the one that hands over."""
+    offer = ha.cluster.failover
+    return offer is not None and offer.leader == ha.state_handler.name and offer.scheduled_at is None
+
+
+def update_lock(original: Callable[[Any, bool], bool]) -> Callable[..., bool]:
+    """Takes the place of the function of that name, and calls it: no position for a lock that is to go."""
+
+    def renew(self: Any, update_status: bool = False) -> bool:
+        return original(self, update_status and not is_offered_away(self))
+
+    return renew
+
+
+Replacement = tuple[Callable[[Any], Any], tuple[str, ...]]
+POSTGRESQL: dict[str, Replacement] = {
     "_do_stop": (
         do_stop,
         (
@@ -136,18 +170,28 @@ REPLACED = {
     "_wait_for_connection_close": (wait_for_connection_close, ("self", "postmaster")),
     "latest_checkpoint_locations": (latest_checkpoint_locations, ("self", "data")),
 }
+REWIND: dict[str, Replacement] = {"get_archive_command": (get_archive_command, ("self",))}
+HA: dict[str, Replacement] = {"update_lock": (update_lock, ("self", "update_status"))}
 
 
 def install() -> None:
     """Replaces the functions in the running Patroni. Raises ReplacedFunctionChanged."""
     import patroni.postgresql as module  # pyright: ignore[reportMissingTypeStubs]
+    from patroni.ha import Ha  # pyright: ignore[reportMissingTypeStubs]
+    from patroni.postgresql.rewind import Rewind  # pyright: ignore[reportMissingTypeStubs]
 
     if not hasattr(module, "STOP_POLLING_INTERVAL"):
         raise ReplacedFunctionChanged("STOP_POLLING_INTERVAL is gone")
     setattr(module, "STOP_POLLING_INTERVAL", POLL_S)  # noqa: B010
-    for name, (replacement, signature) in REPLACED.items():
-        original: Any = getattr(module.Postgresql, name)
-        found = tuple(inspect.signature(original).parameters)
-        if found != signature:
-            raise ReplacedFunctionChanged(f"{name}{found}, known is {signature}")
-        setattr(module.Postgresql, name, replacement(original))
+    replaced: tuple[tuple[Any, dict[str, Replacement]], ...] = (
+        (module.Postgresql, POSTGRESQL),
+        (Rewind, REWIND),
+        (Ha, HA),
+    )
+    for owner, functions in replaced:
+        for name, (replacement, signature) in functions.items():
+            original: Any = getattr(owner, name)
+            found = tuple(inspect.signature(original).parameters)
+            if found != signature:
+                raise ReplacedFunctionChanged(f"{name}{found}, known is {signature}")
+            setattr(owner, name, replacement(original))

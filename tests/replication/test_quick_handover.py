@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import inspect
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from patroni.dcs import Failover
 from patroni.postgresql import Postgresql
+from patroni.postgresql.rewind import Rewind
+
+from patroni.ha import Ha  # isort: skip  # Patroni's modules import each other in a circle
 
 from replication import quick_handover
 from replication.quick_handover import GRACE_S, ends, latest_checkpoint_locations, wait_for_connection_close
@@ -125,6 +130,66 @@ def test_positions_are_left_out_once_after_a_clean_stop(stays: bool, monkeypatch
     assert read(server) == (7, 5)  # the next question is another one
 
 
-def test_the_replaced_functions_are_those_that_were_read():
-    for name, (_, signature) in quick_handover.REPLACED.items():
-        assert tuple(inspect.signature(getattr(Postgresql, name)).parameters) == signature
+class Rewinding:
+    """A Rewind of Patroni whose server answers with these settings, or not at all."""
+
+    def __init__(self, answer: tuple[str, str] | None) -> None:
+        self._postgresql = self
+        self._answer = answer
+
+    def query(self, sql: str, *, retry: bool) -> list[tuple[str, str]]:
+        assert (sql, retry) == (quick_handover.ARCHIVING, False)
+        if self._answer is None:
+            raise OSError("not running")
+        return [self._answer]
+
+
+@pytest.mark.parametrize(
+    ("answer", "command"),
+    [
+        (("on", "push %p"), "push %p"),
+        (("always", "push %p"), "push %p"),
+        (("off", "push %p"), None),
+        (("on", ""), None),
+        (None, "from the file"),
+    ],
+)
+def test_archiving_is_asked_of_the_running_server(answer: tuple[str, str] | None, command: str | None):
+    read = quick_handover.get_archive_command(lambda self: "from the file")
+    assert read(Rewinding(answer)) == command
+
+
+@pytest.mark.parametrize(
+    ("offer", "written"),
+    [
+        (None, True),
+        ({}, True),
+        ({"leader": "dj-db1", "member": "gg-db1"}, False),
+        ({"leader": "gg-db1", "member": "dj-db1"}, True),
+        ({"leader": "dj-db1", "member": "gg-db1", "scheduled_at": "2099-01-14T10:09:57Z"}, True),
+    ],
+)
+def test_the_position_is_left_out_with_an_offer_to_look_at(offer: dict[str, str] | None, written: bool):
+    asked: list[bool] = []
+
+    def original(self: Any, update_status: bool) -> bool:
+        asked.append(update_status)
+        return True
+
+    failover = None if offer is None else Failover.from_node(9, offer)
+    ha = SimpleNamespace(
+        cluster=SimpleNamespace(failover=failover), state_handler=SimpleNamespace(name="dj-db1")
+    )
+    renew = quick_handover.update_lock(original)
+    assert renew(ha, True)
+    assert renew(ha)
+    assert asked == [written, False]
+
+
+@pytest.mark.parametrize(
+    ("owner", "functions"),
+    [(Postgresql, quick_handover.POSTGRESQL), (Rewind, quick_handover.REWIND), (Ha, quick_handover.HA)],
+)
+def test_the_replaced_functions_are_those_that_were_read(owner: type, functions: dict[str, Any]):
+    for name, (_, signature) in functions.items():
+        assert tuple(inspect.signature(getattr(owner, name)).parameters) == signature
