@@ -4,6 +4,7 @@ What Patroni 4.1 does not do by itself, and nothing else:
 
 - It waits until a member of the DCS is healthy and puts that one first (`PATRONI_ETCD3_HOSTS`):
   Patroni asks the first of its list at its start and ends, or sleeps 5 s, when that one is down.
+- It goes back to the member of the DCS that it should ask first (`replication.etcd_home`).
 - In the synchronous modes a holder of the lock that `/sync` does not name gives it back
   (`replication.named_holder`, ADR 0005).
 - Where a person must approve a move, no host of the other side takes a free lock by itself
@@ -17,6 +18,7 @@ What Patroni 4.1 does not do by itself, and nothing else:
 - A primary that was offered away takes its lock back only if it can still commit and extend a file
   (`replication.shown_commit`).
 - A planned handover does without Patroni's pauses (`replication.quick_handover`).
+- After a takeover the third host is soon back in the sync set (`replication.short_naps`).
 - A returning host's unreplicated tail is kept before it is rewound or cloned (`replication.salvage_hook`).
 - In `max_protection` it replaces `SyncHandler.set_synchronous_standby_names`, so that a commit
   always waits for a standby of another site (`replication.remote_sync`, ADR 0003).
@@ -146,6 +148,7 @@ def _launch(config: Path) -> None:
 
     from replication import (
         dragging,
+        etcd_home,
         held_back,
         kept_set,
         named_holder,
@@ -155,16 +158,18 @@ def _launch(config: Path) -> None:
         salvage_hook,
         salvage_settings,
         same_timeline,
+        short_naps,
         shown_commit,
     )
 
     check_version(__version__)
     mode, remote = protection(os.environ)
-    hosts = healthy_first(
-        _etcd_hosts(config), healthy=is_healthy, limit_s=DCS_WAIT_S, now=time.monotonic, sleep=time.sleep
-    )
+    order = _etcd_hosts(config)
+    hosts = healthy_first(order, healthy=is_healthy, limit_s=DCS_WAIT_S, now=time.monotonic, sleep=time.sleep)
     os.environ["PATRONI_ETCD3_HOSTS"] = ",".join(hosts)
+    etcd_home.install(order, is_healthy)
     offered_lock.install()
+    short_naps.install()
     quick_handover.install()
     shown_commit.install()
     same_timeline.install()

@@ -1,0 +1,106 @@
+"""Patroni's naps of two seconds, ended by what they wait for.
+
+After a takeover the third host is not in the sync set for as long as Patroni 4.1 sleeps: two seconds "to give
+a time to somebody to take the leader lock" before it follows anybody (`Ha.process_unhealthy_cluster`), and on
+the new primary two more until it looks whether PostgreSQL has made a standby synchronous
+(`Ha._process_multisync_replication`). Meanwhile commits are acknowledged by fewer hosts than they should be:
+after a takeover inside a site, by that site alone (seen in the drill `host-loss`: 6 s after the promotion).
+
+Both functions are wrapped, and while they run, `sleep` of the module that they stand in is another one:
+
+- Before following: until somebody holds the lock, at most as long as Patroni would have slept.
+- Before looking at the sync set: SETTLE_S. What decides is what PostgreSQL says then, as before; a standby
+  that needs longer is looked at again in the next loop.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import threading
+import time
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+from replication.remote_sync import ReplacedFunctionChanged
+
+logger = logging.getLogger(__name__)
+
+LOOK_S = 0.05
+SETTLE_S = 0.3
+SIGNATURE = ("self",)
+
+Nap = Callable[[float], None]
+
+
+class Clock:
+    """What stands for the module `time` in `patroni.ha`: the same, but for `sleep` within `napping`."""
+
+    def __init__(self, module: ModuleType) -> None:
+        self._module = module
+        self._own = threading.local()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._module, name)
+
+    def sleep(self, seconds: float) -> None:
+        nap: Nap | None = getattr(self._own, "nap", None)
+        (nap or self._module.sleep)(seconds)
+
+    def napping(self, original: Callable[[Any], Any], nap_of: Callable[[Any], Nap]) -> Callable[[Any], Any]:
+        """The function, with `nap_of(self)` instead of `sleep` in the thread that runs it."""
+
+        def function(ha: Any) -> Any:
+            self._own.nap = nap_of(ha)
+            try:
+                return original(ha)
+            finally:
+                self._own.nap = None
+
+        return function
+
+
+def until_taken(ha: Any) -> Nap:
+    """A nap that ends when somebody holds the lock."""
+
+    def nap(seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and not _is_taken(ha):
+            time.sleep(LOOK_S)
+
+    return nap
+
+
+def until_settled(ha: Any) -> Nap:
+    """A nap of SETTLE_S at most."""
+    return lambda seconds: time.sleep(min(seconds, SETTLE_S))
+
+
+def _is_taken(ha: Any) -> bool:
+    try:
+        return not ha.dcs.get_cluster().is_unlocked()
+    except Exception:  # of Patroni's many kinds: etcd was not read
+        return False
+
+
+WRAPPED: dict[str, Callable[[Any], Nap]] = {
+    "process_unhealthy_cluster": until_taken,
+    "_process_multisync_replication": until_settled,
+}
+
+
+def install() -> None:
+    """Wraps the functions in the running Patroni. Raises ReplacedFunctionChanged."""
+    # Patroni's modules import each other in a circle: `ha` alone cannot be the first.
+    import patroni.postgresql  # noqa: F401  # pyright: ignore[reportMissingTypeStubs,reportUnusedImport]
+    from patroni import ha  # pyright: ignore[reportMissingTypeStubs]
+
+    clock = Clock(time)
+    for name, nap_of in WRAPPED.items():
+        original: Any = getattr(ha.Ha, name)
+        found = tuple(inspect.signature(original).parameters)
+        if found != SIGNATURE:
+            raise ReplacedFunctionChanged(f"{name}{found}, known is {SIGNATURE}")
+        setattr(ha.Ha, name, clock.napping(original, nap_of))
+    setattr(ha, "time", clock)  # noqa: B010
