@@ -38,22 +38,6 @@ class RevokeLease:
 
 
 @dataclass(frozen=True, slots=True)
-class PushRoutes:
-    """Send clients to the new primary. A receiver ignores an epoch lower than one it has seen."""
-
-    primary: str
-    epoch: int
-
-
-@dataclass(frozen=True, slots=True)
-class CutSessions:
-    """Close what is still connected to the old primary. Epoch as in `PushRoutes`."""
-
-    host: str
-    epoch: int
-
-
-@dataclass(frozen=True, slots=True)
 class Tell:
     """Tell people. `urgent`: a person must decide or act now."""
 
@@ -61,4 +45,4 @@ class Tell:
     urgent: bool
 
 
-Command = Write | TakeLock | RevokeLease | PushRoutes | CutSessions | Tell
+Command = Write | TakeLock | RevokeLease | Tell

@@ -9,8 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from failover.executor import Answer
-
 QUIET_MS = 5000  # the same words again only after so long
 PATIENCE_MS = 1500  # a proof that is not there yet may be there in a second: then nobody is called
 NO_PROOF = "no proof"  # how the planner begins to say so
@@ -25,14 +23,6 @@ class Journal:
         self._clock_ms = clock_ms
         self._told: dict[str, int] = {}
         self._heard: dict[str, tuple[int, int]] = {}  # topic -> when it began, when it was last said
-
-    def push_routes(self, primary: str, epoch: int) -> Answer:
-        logger.info("epoch %s: %s is the primary; the gatekeepers bring the clients", epoch, primary)
-        return Answer.OK
-
-    def cut_sessions(self, host: str, epoch: int) -> Answer:
-        logger.info("epoch %s: sessions to %s are left to the gatekeepers to end", epoch, host)
-        return Answer.OK
 
     def tell(self, text: str, *, urgent: bool) -> None:
         topic, now = text.split(":")[0], self._clock_ms()

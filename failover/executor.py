@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from failover.commands import Command, CutSessions, PushRoutes, RevokeLease, TakeLock, Tell, Write
+from failover.commands import Command, RevokeLease, TakeLock, Tell, Write
 from failover.planner import Decision
 from failover.transaction import Transaction
 
@@ -37,11 +37,7 @@ class Dcs(Protocol):
 
 
 class Effects(Protocol):
-    """What reaches beyond the DCS. Each call is bounded in time, and safe twice."""
-
-    def push_routes(self, primary: str, epoch: int) -> Answer: ...
-
-    def cut_sessions(self, host: str, epoch: int) -> Answer: ...
+    """What reaches beyond the DCS: people. Routes and old sessions are the gatekeepers' (ADR 7)."""
 
     def tell(self, text: str, *, urgent: bool) -> None: ...
 
@@ -63,7 +59,7 @@ def steps(decision: Decision, age_ms: Callable[[], int]) -> Steps:
         if isinstance(command, TakeLock) and age_ms() > command.valid_ms:
             return Answer.REFUSED
         answer = yield command
-        if answer is not Answer.OK and not isinstance(command, PushRoutes | CutSessions | Tell):
+        if answer is not Answer.OK and not isinstance(command, Tell):
             return answer
     return Answer.OK
 
@@ -92,10 +88,6 @@ class Executor:
                 return self.dcs.commit(command.transaction)
             case RevokeLease():
                 return self.dcs.revoke(command.lease)
-            case PushRoutes():
-                return self.effects.push_routes(command.primary, command.epoch)
-            case CutSessions():
-                return self.effects.cut_sessions(command.host, command.epoch)
             case Tell():
                 self.effects.tell(command.text, urgent=command.urgent)
                 return Answer.OK

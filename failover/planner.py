@@ -144,17 +144,8 @@ def _revoke(case: Case, verdict: Verdict) -> tuple[Command, ...]:
     return (*((commands.RevokeLease(lease),) if lease else ()), _step(case, Phase.REVOKED))
 
 
-def _route(case: Case, verdict: Verdict) -> tuple[Command, ...]:
-    return (_step(case, Phase.ROUTING),)
-
-
 def _finish(case: Case, verdict: Verdict) -> tuple[Command, ...]:
-    operation = _under_way(case)
-    return (
-        commands.PushRoutes(operation.candidate, operation.epoch),
-        commands.CutSessions(operation.old, operation.epoch),
-        _step(case, Phase.DONE),
-    )
+    return (_step(case, Phase.DONE),)
 
 
 _MAKERS: dict[Action, Callable[[Case, Verdict], tuple[Command, ...]]] = {
@@ -167,6 +158,5 @@ _MAKERS: dict[Action, Callable[[Case, Verdict], tuple[Command, ...]]] = {
     Action.ABORT: _abort,
     Action.CONFIRM: _confirm,
     Action.REVOKE: _revoke,
-    Action.ROUTE: _route,
     Action.FINISH: _finish,
 }

@@ -24,7 +24,6 @@ class Action(StrEnum):
     ABORT = "abort"
     CONFIRM = "confirm"
     REVOKE = "revoke"
-    ROUTE = "route"
     FINISH = "finish"
 
 
@@ -33,7 +32,6 @@ HOLDS = frozenset({Held.HOLDS})
 FAILS = frozenset({Held.FAILS})
 UNKNOWN = frozenset({Held.UNKNOWN})
 NOT_HOLDS = FAILS | UNKNOWN
-ANY = HOLDS | NOT_HOLDS
 ENDED = frozenset({Phase.DONE, Phase.ABORTED})
 
 
@@ -106,10 +104,9 @@ TABLE: tuple[Row, ...] = (
     Row(600, Phase.TAKEN, "candidate_holds_lock", NOT_HOLDS, Action.ABORT),
     Row(610, Phase.TAKEN, "candidate_holds_lock", HOLDS, Action.REVOKE),
     Row(700, Phase.REVOKED, "candidate_holds_lock", NOT_HOLDS, Action.ABORT),
-    Row(710, Phase.REVOKED, "candidate_is_primary", HOLDS, Action.ROUTE),
+    Row(710, Phase.REVOKED, "candidate_is_primary", HOLDS, Action.FINISH),
     Row(720, Phase.REVOKED, "within_promote_limit", HOLDS, Action.NOTHING),
     Row(730, Phase.REVOKED, "within_promote_limit", NOT_HOLDS, Action.ABORT),
-    Row(800, Phase.ROUTING, "candidate_holds_lock", ANY, Action.FINISH),  # routes are safe to push twice
 )
 
 

@@ -41,8 +41,7 @@ class Phase(StrEnum):
     TRANSACTED = "transacted"  # the lock was taken from the old primary and offered to the candidate
     TAKEN = "taken"  # the candidate has held the lock: the old primary's lease may go
     REVOKED = "revoked"  # the old lease is gone; waiting for the candidate to accept writes
-    ROUTING = "routing"  # the candidate accepts writes: clients may be sent to it
-    DONE = "done"
+    DONE = "done"  # the candidate accepts writes
     ABORTED = "aborted"
 
 

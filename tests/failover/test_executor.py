@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from failover.commands import Command, CutSessions, PushRoutes, RevokeLease, TakeLock, Tell, Write
+from failover.commands import Command, RevokeLease, TakeLock, Tell, Write
 from failover.executor import Answer, Executor
 from failover.planner import NO_ROW, Decision
 from failover.transaction import OPERATION, Put, Transaction, advance, unchanged
@@ -35,12 +35,6 @@ class World:
     def revoke(self, lease: int) -> Answer:
         return self._answer(("revoke", lease))
 
-    def push_routes(self, primary: str, epoch: int) -> Answer:
-        return self._answer(("routes", primary, epoch))
-
-    def cut_sessions(self, host: str, epoch: int) -> Answer:
-        return self._answer(("cut", host, epoch))
-
     def tell(self, text: str, *, urgent: bool) -> None:
         self.done.append(("tell", text, urgent))
 
@@ -55,16 +49,12 @@ def test_commands_are_carried_out_in_order() -> None:
     commands = (
         WRITE,
         RevokeLease(7),
-        PushRoutes("gg-db1", 5),
-        CutSessions("dj-db1", 5),
         Tell("done", urgent=False),
     )
     assert carry_out(world, *commands) is Answer.OK
     assert world.done == [
         WRITE.transaction,
         ("revoke", 7),
-        ("routes", "gg-db1", 5),
-        ("cut", "dj-db1", 5),
         ("tell", "done", False),
     ]
 
@@ -74,12 +64,6 @@ def test_nothing_follows_a_command_that_is_not_ok(answer: Answer) -> None:
     world = World([answer])
     assert carry_out(world, RevokeLease(7), WRITE) is answer
     assert world.done == [("revoke", 7)]
-
-
-def test_a_route_that_cannot_be_pushed_does_not_hold_up_the_end() -> None:
-    world = World([Answer.UNKNOWN])
-    assert carry_out(world, PushRoutes("gg-db1", 5), WRITE) is Answer.OK
-    assert world.done[-1] == WRITE.transaction
 
 
 def test_a_takeover_that_waited_too_long_is_not_sent() -> None:

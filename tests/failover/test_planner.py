@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from failover.candidates import choose
-from failover.commands import CutSessions, PushRoutes, RevokeLease, TakeLock, Tell, Write
+from failover.commands import RevokeLease, TakeLock, Tell, Write
 from failover.planner import plan
 from failover.policy import Mode, MoveKind, Policy
 from failover.table import TABLE, Action, Row, problems
@@ -188,7 +188,6 @@ def test_a_takeover_needs_its_three_keys() -> None:
         (Phase.TAKEN, "gg-db1", Action.REVOKE),
         (Phase.TAKEN, "dj-db1", Action.ABORT),  # its lease must not be revoked now
         (Phase.REVOKED, "gg-db1", Action.NOTHING),
-        (Phase.ROUTING, "gg-db1", Action.FINISH),
     ],
 )
 def test_after_the_transaction_the_lock_decides(phase: Phase, holder: str | None, action: Action) -> None:
@@ -211,12 +210,13 @@ def test_the_lease_goes_only_after_the_lock_is_taken_and_the_phase_after_the_lea
     assert isinstance(second, Write)
 
 
-def test_routes_are_pushed_once_the_candidate_accepts_writes() -> None:
+def test_it_is_done_once_the_candidate_accepts_writes() -> None:
     writes = observation("gyeonggi", HostSeen("gg-db1", Reach.REACHABLE, 100, Role.PRIMARY))
-    assert plan(in_phase(Phase.REVOKED, "gg-db1", observations=(writes,))).row.action is Action.ROUTE
-    push, sever, done = plan(in_phase(Phase.ROUTING, "gg-db1")).commands
-    assert (push, sever) == (PushRoutes("gg-db1", 5), CutSessions("dj-db1", 5))
+    decided = plan(in_phase(Phase.REVOKED, "gg-db1", observations=(writes,)))
+    assert decided.row.action is Action.FINISH
+    (done,) = decided.commands
     assert isinstance(done, Write)
+    assert done.what == Phase.DONE
 
 
 def test_a_promotion_that_does_not_end_calls_people() -> None:

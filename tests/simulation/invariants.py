@@ -39,7 +39,6 @@ ORDER = (
     Phase.TRANSACTED,
     Phase.TAKEN,
     Phase.REVOKED,
-    Phase.ROUTING,
     Phase.DONE,
     Phase.ABORTED,
 )
