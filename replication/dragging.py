@@ -31,13 +31,12 @@ comes back after the set time, to be taken out again under load; after a restart
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable, Mapping, MutableSequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
 from replication.lsn_ring import LsnRing, Sample
-from replication.remote_sync import ReplacedFunctionChanged
+from replication.wrapping import wrap
 
 SIGNATURE = ("self", "postgresql", "cluster")
 BREAK_S = 1.5
@@ -158,9 +157,5 @@ def install(limit_s: float, time_s: float) -> None:
 
     from replication.flush_watch import FlushWatch
 
-    kind = cast(Any, sync)._ReplicaList
-    original: Any = kind.__init__
-    found = tuple(inspect.signature(original).parameters)
-    if found != SIGNATURE:
-        raise ReplacedFunctionChanged(f"_ReplicaList{found}, known is {SIGNATURE}")
-    kind.__init__ = replacement(original, FlushWatch(Drags(limit_s, time_s)))
+    watch = FlushWatch(Drags(limit_s, time_s))
+    wrap(cast(Any, sync)._ReplicaList, "__init__", SIGNATURE, lambda original: replacement(original, watch))

@@ -12,14 +12,13 @@ watch.
 
 from __future__ import annotations
 
-import inspect
 import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from replication.remote_sync import ReplacedFunctionChanged
+from replication.wrapping import wrap
 
 logger = logging.getLogger(__name__)
 
@@ -71,8 +70,5 @@ def install(order: Sequence[str], healthy: Callable[[str], bool]) -> None:
     """Wraps the function in the running Patroni. Raises ReplacedFunctionChanged."""
     from patroni.dcs.etcd3 import PatroniEtcd3Client  # pyright: ignore[reportMissingTypeStubs]
 
-    original: Any = PatroniEtcd3Client.start_watcher
-    found = tuple(inspect.signature(original).parameters)
-    if found != SIGNATURE:
-        raise ReplacedFunctionChanged(f"start_watcher{found}, known is {SIGNATURE}")
-    setattr(PatroniEtcd3Client, "start_watcher", replacement(original, Home(order, healthy)))  # noqa: B010
+    home = Home(order, healthy)
+    wrap(PatroniEtcd3Client, "start_watcher", SIGNATURE, lambda original: replacement(original, home))

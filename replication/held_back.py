@@ -15,7 +15,6 @@ of the database. It only ever keeps a host from a lock, so what it says can cost
 
 from __future__ import annotations
 
-import inspect
 import json
 import logging
 from collections.abc import Callable, Collection, Mapping
@@ -24,7 +23,7 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from hanbat.errors import HanbatError
-from replication.remote_sync import ReplacedFunctionChanged
+from replication.wrapping import wrap
 
 logger = logging.getLogger(__name__)
 
@@ -179,12 +178,5 @@ def install(path: Path = PATH) -> None:
 
     book = Book(path)
     book.moves()
-    for name, known, wrap in (
-        ("is_healthiest_node", HEALTHIEST, healthiest),
-        ("_is_healthiest_node", COMPARED, compared),
-    ):
-        original: Any = getattr(PatroniHa, name)
-        found = tuple(inspect.signature(original).parameters)
-        if found != known:
-            raise ReplacedFunctionChanged(f"{name}{found}, known is {known}")
-        setattr(PatroniHa, name, wrap(original, book))
+    wrap(PatroniHa, "is_healthiest_node", HEALTHIEST, lambda original: healthiest(original, book))
+    wrap(PatroniHa, "_is_healthiest_node", COMPARED, lambda original: compared(original, book))

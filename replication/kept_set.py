@@ -10,12 +10,11 @@ snapshot, decides anew.
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from replication.remote_sync import ReplacedFunctionChanged
+from replication.wrapping import wrap
 
 logger = logging.getLogger(__name__)
 
@@ -77,10 +76,5 @@ def install() -> None:
     import patroni.postgresql  # noqa: F401  # pyright: ignore[reportMissingTypeStubs,reportUnusedImport]
     from patroni.ha import Ha as PatroniHa  # pyright: ignore[reportMissingTypeStubs]
 
-    for name in ("disable_synchronous_replication", "process_sync_replication_prepromote"):
-        found = tuple(inspect.signature(getattr(PatroniHa, name)).parameters)
-        if found != SIGNATURE:
-            raise ReplacedFunctionChanged(f"{name}{found}, known is {SIGNATURE}")
-    prepromote: Any = PatroniHa.process_sync_replication_prepromote
-    setattr(PatroniHa, "disable_synchronous_replication", disable_synchronous_replication)  # noqa: B010
-    setattr(PatroniHa, "process_sync_replication_prepromote", before_promotion(prepromote))  # noqa: B010
+    wrap(PatroniHa, "disable_synchronous_replication", SIGNATURE, lambda _: disable_synchronous_replication)
+    wrap(PatroniHa, "process_sync_replication_prepromote", SIGNATURE, before_promotion)

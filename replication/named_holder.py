@@ -13,12 +13,11 @@ what it does here is what Patroni does there when its watchdog cannot be had.
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from replication.remote_sync import ReplacedFunctionChanged
+from replication.wrapping import wrap
 
 logger = logging.getLogger(__name__)
 
@@ -88,8 +87,4 @@ def install() -> None:
     import patroni.postgresql  # noqa: F401  # pyright: ignore[reportMissingTypeStubs,reportUnusedImport]
     from patroni.ha import Ha as PatroniHa  # pyright: ignore[reportMissingTypeStubs]
 
-    original: Any = PatroniHa.enforce_primary_role
-    found = tuple(inspect.signature(original).parameters)
-    if found != SIGNATURE:
-        raise ReplacedFunctionChanged(f"enforce_primary_role{found}, known is {SIGNATURE}")
-    setattr(PatroniHa, "enforce_primary_role", replacement(original))  # noqa: B010
+    wrap(PatroniHa, "enforce_primary_role", SIGNATURE, replacement)

@@ -14,11 +14,10 @@ is promoted.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from replication.remote_sync import ReplacedFunctionChanged
+from replication.wrapping import wrap
 
 SIGNATURE = ("self", "cluster")
 
@@ -59,8 +58,4 @@ def install() -> None:
     import patroni.postgresql  # noqa: F401  # pyright: ignore[reportMissingTypeStubs,reportUnusedImport]
     from patroni.ha import Failsafe  # pyright: ignore[reportMissingTypeStubs]
 
-    original: Any = Failsafe.update_cluster
-    found = tuple(inspect.signature(original).parameters)
-    if found != SIGNATURE:
-        raise ReplacedFunctionChanged(f"Failsafe.update_cluster{found}, known is {SIGNATURE}")
-    setattr(Failsafe, "update_cluster", replacement(original))  # noqa: B010
+    wrap(Failsafe, "update_cluster", SIGNATURE, replacement)

@@ -20,13 +20,12 @@ write meanwhile. Here:
 
 from __future__ import annotations
 
-import inspect
 import logging
 import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from replication.remote_sync import ReplacedFunctionChanged
+from replication.wrapping import ReplacedFunctionChanged, wrap
 
 logger = logging.getLogger(__name__)
 
@@ -190,8 +189,4 @@ def install() -> None:
     )
     for owner, functions in replaced:
         for name, (replacement, signature) in functions.items():
-            original: Any = getattr(owner, name)
-            found = tuple(inspect.signature(original).parameters)
-            if found != signature:
-                raise ReplacedFunctionChanged(f"{name}{found}, known is {signature}")
-            setattr(owner, name, replacement(original))
+            wrap(owner, name, signature, replacement)

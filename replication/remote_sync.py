@@ -11,12 +11,11 @@ listed in `/sync` has acknowledged every commit.
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections.abc import Callable, Collection, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from hanbat.errors import HanbatError
+from replication.wrapping import wrap
 
 if TYPE_CHECKING:
     from patroni.postgresql.sync import SyncHandler  # pyright: ignore[reportMissingTypeStubs]
@@ -25,13 +24,6 @@ logger = logging.getLogger(__name__)
 
 SIGNATURE = ("self", "sync", "num")
 Setter = Callable[["SyncHandler", Collection[str], "int | None"], None]
-
-
-class ReplacedFunctionChanged(HanbatError):
-    """Patroni's function is not the one that was read; nothing was replaced, Patroni is not started."""
-
-    code = 134
-    hint = "install patroni 4.1.x, or read the new set_synchronous_standby_names and adapt remote_sync.py"
 
 
 def required(asked: Iterable[str], remote: Iterable[str]) -> frozenset[str]:
@@ -69,8 +61,9 @@ def install(remote: frozenset[str]) -> None:
     """Replaces the function in the running Patroni. Raises ReplacedFunctionChanged."""
     from patroni.postgresql.sync import SyncHandler  # pyright: ignore[reportMissingTypeStubs]
 
-    original: Any = SyncHandler.set_synchronous_standby_names
-    found = tuple(inspect.signature(original).parameters)
-    if found != SIGNATURE:
-        raise ReplacedFunctionChanged(f"set_synchronous_standby_names{found}, known is {SIGNATURE}")
-    setattr(SyncHandler, "set_synchronous_standby_names", replacement(original, remote))  # noqa: B010
+    wrap(
+        SyncHandler,
+        "set_synchronous_standby_names",
+        SIGNATURE,
+        lambda original: replacement(original, remote),
+    )

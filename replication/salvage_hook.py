@@ -16,7 +16,6 @@ host follows the new primary, and looks the rows up there.
 
 from __future__ import annotations
 
-import inspect
 import logging
 import threading
 from collections.abc import Callable
@@ -26,12 +25,12 @@ from typing import Any, Protocol, cast
 
 from hanbat.errors import HanbatError
 from replication import salvage
-from replication.remote_sync import ReplacedFunctionChanged
 from replication.salvage_compare import Local
 from replication.salvage_server import Programs
 from replication.salvage_settings import Settings
 from replication.salvage_store import Manifest, Store
 from replication.salvage_tail import Leader
+from replication.wrapping import known
 
 logger = logging.getLogger(__name__)
 
@@ -204,10 +203,9 @@ def install(settings: Settings) -> Salvager:
         (Bootstrap, "clone", cloning),
         (postgresql.Postgresql, "remove_data_directory", removing),
     )
-    for kind, name, _ in places:
-        found = tuple(inspect.signature(getattr(kind, name)).parameters)
-        if found != SIGNATURES[name]:
-            raise ReplacedFunctionChanged(f"{name}{found}, known is {SIGNATURES[name]}")
-    for kind, name, wrap in places:
-        setattr(kind, name, wrap(getattr(kind, name), salvager))
+    originals = [
+        known(kind, name, SIGNATURES[name]) for kind, name, _ in places
+    ]  # all, before any is replaced
+    for (kind, name, wrapper), original in zip(places, originals, strict=True):
+        setattr(kind, name, wrapper(original, salvager))
     return salvager

@@ -14,12 +14,11 @@ than the primary's are left out. A member publishes it once a second, from what 
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections.abc import Callable, Iterable, MutableSequence
 from typing import Any, Protocol, cast
 
-from replication.remote_sync import ReplacedFunctionChanged
+from replication.wrapping import wrap
 
 logger = logging.getLogger(__name__)
 
@@ -78,9 +77,4 @@ def install() -> None:
     """Wraps the constructor in the running Patroni. Raises ReplacedFunctionChanged."""
     from patroni.postgresql import sync  # pyright: ignore[reportMissingTypeStubs]
 
-    kind = cast(Any, sync)._ReplicaList
-    original: Any = kind.__init__
-    found = tuple(inspect.signature(original).parameters)
-    if found != SIGNATURE:
-        raise ReplacedFunctionChanged(f"_ReplicaList{found}, known is {SIGNATURE}")
-    kind.__init__ = replacement(original)
+    wrap(cast(Any, sync)._ReplicaList, "__init__", SIGNATURE, replacement)

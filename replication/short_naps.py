@@ -17,15 +17,15 @@ Both functions are wrapped, and while they run, `sleep` of the module that they 
 
 from __future__ import annotations
 
-import inspect
 import logging
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from types import ModuleType
 from typing import Any
 
-from replication.remote_sync import ReplacedFunctionChanged
+from replication.wrapping import wrap
 
 logger = logging.getLogger(__name__)
 
@@ -102,9 +102,5 @@ def install() -> None:
 
     clock = Clock(time)
     for name, nap_of in WRAPPED.items():
-        original: Any = getattr(ha.Ha, name)
-        found = tuple(inspect.signature(original).parameters)
-        if found != SIGNATURE:
-            raise ReplacedFunctionChanged(f"{name}{found}, known is {SIGNATURE}")
-        setattr(ha.Ha, name, clock.napping(original, nap_of))
+        wrap(ha.Ha, name, SIGNATURE, partial(clock.napping, nap_of=nap_of))
     setattr(ha, "time", clock)  # noqa: B010

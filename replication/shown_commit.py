@@ -14,7 +14,6 @@ time and never data.
 from __future__ import annotations
 
 import contextlib
-import inspect
 import logging
 import time
 from collections.abc import Callable
@@ -24,7 +23,7 @@ import psycopg2
 
 from replication.async_sql import answered
 from replication.disk_room import CREATE, EXTEND
-from replication.remote_sync import ReplacedFunctionChanged
+from replication.wrapping import wrap
 
 logger = logging.getLogger(__name__)
 
@@ -107,8 +106,4 @@ def install() -> None:
     import patroni.postgresql  # noqa: F401  # pyright: ignore[reportMissingTypeStubs,reportUnusedImport]
     from patroni.ha import Ha as PatroniHa  # pyright: ignore[reportMissingTypeStubs]
 
-    original: Any = PatroniHa.is_healthiest_node
-    found = tuple(inspect.signature(original).parameters)
-    if found != SIGNATURE:
-        raise ReplacedFunctionChanged(f"is_healthiest_node{found}, known is {SIGNATURE}")
-    setattr(PatroniHa, "is_healthiest_node", replacement(original, commits))  # noqa: B010
+    wrap(PatroniHa, "is_healthiest_node", SIGNATURE, lambda original: replacement(original, commits))

@@ -17,8 +17,8 @@ from patroni.postgresql import sync
 from replication import dragging, same_timeline
 from replication.dragging import BREAK_S, Drags, replacement
 from replication.flush_watch import Flushed, FlushWatch
-from replication.remote_sync import ReplacedFunctionChanged
 from replication.unprotected import Intervals, write
+from replication.wrapping import ReplacedFunctionChanged
 
 LIMIT_S, TIME_S, STEP_S = 0.5, 5.0, 0.1
 WAL_PER_S = 1000

@@ -12,7 +12,7 @@ from patroni.dcs.etcd3 import PatroniEtcd3Client
 
 from replication import etcd_home
 from replication.etcd_home import CALM, Home, goes_home
-from replication.remote_sync import ReplacedFunctionChanged
+from replication.wrapping import ReplacedFunctionChanged
 
 WITNESS, NEIGHBOUR, REMOTE = "10.71.3.11:2379", "10.71.1.11:2379", "10.71.2.11:2379"
 ORDER = (WITNESS, NEIGHBOUR, REMOTE)

@@ -15,7 +15,7 @@ from patroni.ha import Ha, _MemberStatus
 
 from replication import held_back
 from replication.held_back import COMPARED, HEALTHIEST, Book, Moves, MovesUnreadable, install, parse
-from replication.remote_sync import ReplacedFunctionChanged
+from replication.wrapping import ReplacedFunctionChanged
 
 SITES = {"dj-db1": "daejeon", "dj-db2": "daejeon", "gg-db1": "gyeonggi"}
 

@@ -12,7 +12,7 @@ from patroni.dcs import Cluster, ClusterConfig, Status, SyncState
 from patroni.ha import Ha
 
 from replication import kept_set
-from replication.remote_sync import ReplacedFunctionChanged
+from replication.wrapping import ReplacedFunctionChanged
 
 
 class Primary(Ha):

@@ -11,7 +11,7 @@ from patroni.dcs import Cluster, Failover, Leader, Member, Status, SyncState
 from patroni.ha import Failsafe
 
 from replication import offered_lock
-from replication.remote_sync import ReplacedFunctionChanged
+from replication.wrapping import ReplacedFunctionChanged
 
 WORD = {
     "name": "dj-db1",

@@ -16,7 +16,8 @@ from patroni.postgresql.sync import SyncHandler, parse_sync_standby_names
 
 from replication import remote_sync
 from replication.patroni_launcher import check_version
-from replication.remote_sync import ReplacedFunctionChanged, install, required
+from replication.remote_sync import install, required
+from replication.wrapping import ReplacedFunctionChanged
 
 REMOTE = frozenset({"gg-db1", "gg-db2"})
 names = st.frozensets(st.sampled_from(["dj-db2", "dj-db3", "gg-db1", "gg-db2", "*"]))

@@ -14,11 +14,11 @@ from patroni.postgresql.bootstrap import Bootstrap
 from patroni.postgresql.rewind import Rewind
 
 from replication import salvage, salvage_hook
-from replication.remote_sync import ReplacedFunctionChanged
 from replication.salvage_hook import REMOVAL, Salvager, ask_history, cloning, install, removing, rewinding
 from replication.salvage_server import Programs
 from replication.salvage_settings import Settings
 from replication.salvage_tail import Leader
+from replication.wrapping import ReplacedFunctionChanged
 
 
 @dataclass

@@ -16,7 +16,7 @@ from patroni.dcs import Failover, SyncState
 from patroni.ha import Ha
 
 from replication import short_naps
-from replication.remote_sync import ReplacedFunctionChanged
+from replication.wrapping import ReplacedFunctionChanged
 
 
 @pytest.fixture(autouse=True)
