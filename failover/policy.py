@@ -38,7 +38,7 @@ class Policy:
 
     in_site: Mode = Mode.AUTOMATIC
     cross_site: Mode = Mode.AUTOMATIC
-    window_ms: int = 600
+    window_ms: int = 800
     fresh_ms: int = 1500
     dcs_fresh_ms: int = 1000
     block_ms: int = 10_000

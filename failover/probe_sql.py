@@ -16,7 +16,7 @@ from failover.canary import Canary, Limits, first_line
 from failover.publication import Detail
 from failover.streaks import Probe
 from failover.view import Reach, Role
-from replication.async_sql import answered
+from replication.async_sql import answered, reached
 
 QUERY = """
 SELECT pg_is_in_recovery(),
@@ -65,15 +65,28 @@ class SqlProbe:
         return self._canary.judge(outcome)
 
     def _ask(self, end_ms: int) -> tuple[Any, ...]:
-        if self._connection is None:
-            self._connection = psycopg2.connect(self._dsn, async_=1)
-            self._wait(end_ms)
-        cursor: Any = self._connection.cursor()
+        connection = self._connection if self._connection is not None else self._connected(end_ms)
+        cursor: Any = connection.cursor()
         cursor.execute(QUERY)
         self._wait(end_ms)
         row = cursor.fetchone()
         cursor.close()
         return tuple(row)
+
+    def _connected(self, end_ms: int) -> Any:
+        """TCP sends a first packet that was lost again after a whole second. A host that was cut off for a
+        moment would be silent for much longer than it was: so what has not reached it soon is begun anew.
+        """
+        for attempt_ms in (*self._limits.attempts_ms, self._limits.connect_ms):
+            self._connection = psycopg2.connect(self._dsn, async_=1)
+            left_ms = end_ms - self._clock_ms()
+            if reached(self._connection, min(attempt_ms, left_ms) / 1000):
+                self._wait(end_ms)
+                return self._connection
+            self._close()
+            if self._clock_ms() >= end_ms:
+                break
+        raise Silent("no answer in time")
 
     def _wait(self, end_ms: int) -> None:
         if not answered(self._connection, (end_ms - self._clock_ms()) / 1000):

@@ -144,7 +144,7 @@ class Failover(Part):
         True, "Run observers and controllers. Without them a takeover waits for Patroni's lease."
     )
     window: Duration = setting(
-        "600ms",
+        "800ms",
         "A vantage point must have missed the primary for so long, without a break.",
         ge=parse("500ms"),
         le=parse("60s"),

@@ -11,6 +11,16 @@ import psycopg2.extensions as pg
 LOOKS = 20  # at what is there already, when the time is over
 
 
+def reached(connection: Any, limit_s: float) -> bool:
+    """Whether a new connection's other side answers TCP within the limit. Raises psycopg2.Error."""
+    end = time.monotonic() + limit_s
+    while connection.poll() == pg.POLL_WRITE:
+        left_s = max(0.0, end - time.monotonic())
+        if not any(select.select([], [connection.fileno()], [], left_s)):
+            return False
+    return True
+
+
 def answered(connection: Any, limit_s: float) -> bool:
     """Whether the answer is there within the limit; 0 is a look without waiting. Raises psycopg2.Error."""
     end = time.monotonic() + limit_s

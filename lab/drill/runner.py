@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 import traceback
@@ -45,9 +46,11 @@ MATRIX_LOAD: dict[str, Any] = {
     "official": False,
     "companies": 24,
     "bidder_tenders": 24,
+    "bidder_rate_per_s": 4.0,
     "lives": 2,
     "life_pause_s": 0.3,
 }
+AROUND_S = 60.0  # a drill lasts so much longer than its hold, or less
 INTERRUPTED = "interrupted"
 LOG_LINES = 4000
 LOG_LIMIT_S = 15.0
@@ -148,8 +151,15 @@ def _plan(lab: Lab, scenario: Scenario, run_id: str, seed: int, clock: Clock, ev
         probes_path=str(evidence.probes),
         official_bidding_s=scenario.official_bidding_s,
         max_s=scenario.bounds.load_s,
-        **(MATRIX_LOAD if isinstance(scenario, MatrixScenario) else {}),
+        **(_matrix_load(scenario) if isinstance(scenario, MatrixScenario) else {}),
     )
+
+
+def _matrix_load(scenario: MatrixScenario) -> dict[str, Any]:
+    """A long hold needs more tenders: each company bids once in each, and the bids must not run out."""
+    bids = MATRIX_LOAD["bidder_rate_per_s"] * (scenario.expect.hold_s + AROUND_S)
+    tenders = max(MATRIX_LOAD["bidder_tenders"], math.ceil(bids / MATRIX_LOAD["companies"]))
+    return MATRIX_LOAD | {"bidder_tenders": tenders}
 
 
 def _clean_up(drill: Drill, take_down: bool, ending: Ending) -> None:

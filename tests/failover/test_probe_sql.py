@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import threading
 import time
 from collections.abc import Iterator
 
@@ -103,3 +106,61 @@ def test_an_observer_that_slept_blames_nobody(port: int, config: Config, standby
     assert watched.probe.probe().reach is Reach.REACHABLE
     assert watched.until(monotonic_ms() + 1000).reach is Reach.REACHABLE
     assert watched.until(monotonic_ms() + 3000, stop=Reach.UNREACHABLE).reach is Reach.UNREACHABLE
+
+
+@contextlib.contextmanager
+def losing_first_packets(port: int, for_s: float) -> Iterator[int]:
+    """A port whose queue is full for so long that the kernel drops first packets; then it leads to `port`."""
+    over = threading.Event()
+    with contextlib.ExitStack() as kept:
+        listener = kept.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        own: int = listener.getsockname()[1]
+        filler = kept.enter_context(socket.create_connection(("127.0.0.1", own)))
+
+        def serve() -> None:
+            over.wait(for_s)
+            listener.settimeout(0.05)
+            while not over.is_set():
+                with contextlib.suppress(TimeoutError):
+                    near, _ = listener.accept()
+                    far = socket.create_connection(("127.0.0.1", port))
+                    for source, target in ((near, far), (far, near)):
+                        threading.Thread(target=relay, args=(source, target), daemon=True).start()
+
+        serving = threading.Thread(target=serve)
+        serving.start()
+        yield own
+        over.set()
+        serving.join()
+        filler.close()
+
+
+def relay(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
+    source.close()
+
+
+def test_a_first_packet_that_is_lost_is_not_waited_for(port: int, config: Config) -> None:
+    with losing_first_packets(port, 0.2) as own:
+        probe = SqlProbe(dsn(config, port).replace(str(port), str(own)), monotonic_ms)
+        found = probe.probe()
+    assert found.reach is Reach.REACHABLE
+    assert found.ended_ms - found.began_ms < Limits().connect_ms
+
+
+def test_without_new_attempts_it_would_be_waited_for(port: int, config: Config) -> None:
+    with losing_first_packets(port, 0.2) as own:
+        address = dsn(config, port).replace(str(port), str(own))
+        found = SqlProbe(address, monotonic_ms, Limits(attempts_ms=())).probe()
+    assert found.reach is Reach.UNREACHABLE
+
+
+def test_a_host_that_is_gone_is_given_up_in_time(port: int, config: Config) -> None:
+    with losing_first_packets(port, 5.0) as own:
+        probe = SqlProbe(dsn(config, port).replace(str(port), str(own)), monotonic_ms)
+        found = probe.probe()
+    assert (found.reach, found.detail.why) == (Reach.UNREACHABLE, "silent")
+    assert 600 <= found.ended_ms - found.began_ms <= Limits().connect_ms + Limits().starved_ms

@@ -54,7 +54,7 @@ def test_the_controller_reads_what_was_rendered(tmp_path: Path) -> None:
     path.write_text(files(topology, "gg-db1")[CONFIG].text, encoding="utf-8")
     config = load(path)
     assert (config.cluster, config.me, config.site) == ("hanbat", "gg-db1", "gyeonggi")
-    assert config.policy == Policy(Mode.AUTOMATIC, Mode.AUTOMATIC, window_ms=600, block_ms=10_000)
+    assert config.policy == Policy(Mode.AUTOMATIC, Mode.AUTOMATIC, window_ms=800, block_ms=10_000)
     assert [host.name for host in config.hosts] == ["dj-db1", "dj-db2", "gg-db1"]
     assert config.etcd[0] == ("10.71.2.11", 2379)  # its own site's first
     assert config.password == SECRETS.observer
