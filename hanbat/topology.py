@@ -116,7 +116,7 @@ class Replication(Part):
     )
     drag_time: Duration = setting(
         "5s",
-        "One that drags for so long is taken out of the sync set; after as long below half it is back.",
+        "One that drags for so long leaves the sync set; after as long below half, mostly, it is back.",
         ge=parse("3s"),
         le=parse("1h"),
     )

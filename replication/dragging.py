@@ -13,10 +13,12 @@ commit at that moment would have waited for already (by samples: up to 0.1 s mor
 pg_stat_replication is not taken: it is the lag of the *newest* WAL in the last answer. While a disk stands
 still it goes on showing the good value from before, and when idle it shows an old bad one. A standby drags
 when its lag was above the bound again and again for the set time, with no pause of more than BREAK_S in
-between: a disk that stalls once a second lets some commits through quickly. It is back when its lag was known
-to be below half of the bound, without any break, for as long. A standby that is not seen is not known to
-drag; one that is out and not seen is not known to be good. If the primary cannot be asked for the set time,
-nobody is left out.
+between: a disk that stalls once a second lets some commits through quickly. It is back when its lag was
+known for as long, and below half of the bound in all but SPARED of the samples. A link that is cut for a
+moment every few seconds does not drag every commit, and a standby that had to show a time without any such
+moment would be out for as long as the link is poor (the soak: ten minutes). A standby that is not seen is not
+known to drag; one that is out and not seen is not known to be good. If the primary cannot be asked for the
+set time, nobody is left out.
 
 *How many may be left out.* In `max_availability` all of them, the last one too: that mode says that the
 service goes on alone rather than wait, and a dragging standby makes everybody wait as a lost one does. Never
@@ -31,6 +33,7 @@ comes back after the set time, to be taken out again under load; after a restart
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, MutableSequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
@@ -40,6 +43,7 @@ from replication.wrapping import wrap
 
 SIGNATURE = ("self", "postgresql", "cluster")
 BREAK_S = 1.5
+SPARED = 0.25  # share of the samples that may be bad while a standby shows itself good
 RING_S = 60.0  # lag above this is known as "at least this"
 
 
@@ -47,12 +51,20 @@ RING_S = 60.0  # lag above this is known as "at least this"
 class _Standby:
     above_since_s: float | None = None
     above_last_s: float | None = None
-    below_since_s: float | None = None
+    shown: deque[tuple[float, bool]] = field(default_factory=deque[tuple[float, bool]])  # time, below half
     out: bool = False
 
     def broken(self) -> None:
         """What came next is not known: neither run goes on."""
-        self.above_since_s = self.above_last_s = self.below_since_s = None
+        self.above_since_s = self.above_last_s = None
+        self.shown.clear()
+
+    def is_good(self, at_s: float, time_s: float) -> bool:
+        """Whether it has shown itself good over the whole time."""
+        while len(self.shown) > 1 and self.shown[1][0] <= at_s - time_s:
+            self.shown.popleft()
+        bad = sum(not below for _, below in self.shown)
+        return at_s - self.shown[0][0] >= time_s and bad <= SPARED * len(self.shown)
 
 
 @dataclass
@@ -101,15 +113,15 @@ class Drags:
         if lag_s > self.limit_s:
             if one.above_last_s is None or one.above_since_s is None or at_s - one.above_last_s > BREAK_S:
                 one.above_since_s = at_s
-            one.above_last_s, one.below_since_s = at_s, None
-            one.out = one.out or at_s - one.above_since_s >= self.time_s
-        elif lag_s >= self.limit_s / 2:
-            one.below_since_s = None
-        elif one.below_since_s is None:
-            one.below_since_s = at_s
-        elif one.out and at_s - one.below_since_s >= self.time_s:
-            one.out = False
-            one.broken()
+            one.above_last_s = at_s
+            if not one.out and at_s - one.above_since_s >= self.time_s:
+                one.out = True
+                one.shown.clear()
+        if one.out:
+            one.shown.append((at_s, lag_s < self.limit_s / 2))
+            if one.is_good(at_s, self.time_s):
+                one.out = False
+                one.broken()
 
 
 class Sync(Protocol):
