@@ -203,9 +203,8 @@ def install(settings: Settings) -> Salvager:
         (Bootstrap, "clone", cloning),
         (postgresql.Postgresql, "remove_data_directory", removing),
     )
-    originals = [
-        known(kind, name, SIGNATURES[name]) for kind, name, _ in places
-    ]  # all, before any is replaced
+    # All are looked at before any is replaced.
+    originals = [known(kind, name, SIGNATURES[name]) for kind, name, _ in places]
     for (kind, name, wrapper), original in zip(places, originals, strict=True):
         setattr(kind, name, wrapper(original, salvager))
     return salvager

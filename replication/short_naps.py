@@ -17,7 +17,6 @@ Both functions are wrapped, and while they run, `sleep` of the module that they 
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -26,8 +25,6 @@ from types import ModuleType
 from typing import Any
 
 from replication.wrapping import wrap
-
-logger = logging.getLogger(__name__)
 
 LOOK_S = 0.05
 PROMOTE_S = 1.0
