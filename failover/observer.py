@@ -61,6 +61,7 @@ class Sight:
         self._streaks: dict[str, Streak] = {}
         self._met: set[str] = set()
         self._primary: str | None = None
+        self._planned = False
         self._lock = Condition()
 
     def take(self, host: str, probe: Probe) -> Streak | None:
@@ -103,13 +104,21 @@ class Sight:
         with self._lock:
             self._primary = host
 
+    def take_planned(self, planned: bool) -> None:
+        """Whether the primary is away because it hands over as it was asked to."""
+        with self._lock:
+            self._planned = planned
+
     def missed(self) -> tuple[HostSeen, ...]:
         """The primary, if it was there and is lately unreachable: the next second may decide.
 
-        Nobody else: hurry costs the processor that a promotion, or the clients that come back, need now.
+        Nobody else, and nobody who hands over: hurry costs the processor that a promotion, or the clients
+        that come back, need now.
         """
         with self._lock:
-            primary = self._primary
+            primary, planned = self._primary, self._planned
+        if planned:
+            return ()
         return tuple(
             one
             for one in self.pulse("", "", 0).hosts

@@ -73,8 +73,10 @@ class Controller:
         """What the observer beside us needs to know of etcd."""
         if isinstance(view.dcs, NotSeen):
             sight.take_primary(None)
+            sight.take_planned(False)
             return
         sight.take_primary(last_primary(view.dcs))
+        sight.take_planned(hands_over(view))
         if view.dcs.operation:
             sight.take_operation(view.dcs.operation_revision, view.operation_age_ms)
 
@@ -101,6 +103,13 @@ def under_way(view: View) -> bool:
     if isinstance(view.dcs, NotSeen) or view.dcs.operation is None:
         return False
     return view.dcs.operation.phase not in planner.ENDED
+
+
+def hands_over(view: View) -> bool:
+    """Whether somebody else's offer stands, and not for so long that it is no reason to wait any more."""
+    if isinstance(view.dcs, NotSeen) or under_way(view):
+        return False
+    return view.dcs.failover_revision != 0 and view.offer_age_ms < view.policy.offer_limit_ms
 
 
 def run(controller: Controller, sight: Sight, stopped: Callable[[], bool]) -> None:

@@ -10,6 +10,7 @@ from hanbat.rendering import File, template
 from hanbat.secrets_file import Secrets
 from hanbat.topology import Host, HostRole, Site, Topology
 from replication import access, layout
+from replication.scram import verifier
 
 UNITS = "/etc/systemd/system"
 APP_UNITS = (
@@ -85,7 +86,7 @@ def _proxies(topology: Topology, host: Host, secrets: Secrets) -> Iterator[File]
     yield File(f"{UNITS}/hanbat-haproxy.service", _text("hanbat-haproxy.service.j2", topology, host))
     pooler = _text("pgbouncer.ini.j2", topology, host, ";", sizes=carried[host.name])
     yield File("/etc/hanbat/pgbouncer.ini", pooler)
-    users = _text("pgbouncer-users.txt.j2", topology, host, ";", secrets=secrets)
+    users = _text("pgbouncer-users.txt.j2", topology, host, ";", secrets=secrets, verifier=verifier)
     yield File("/etc/hanbat/pgbouncer-users.txt", users, mode=0o600, owner="postgres", group="postgres")
     yield File(f"{UNITS}/hanbat-pgbouncer.service", _text("hanbat-pgbouncer.service.j2", topology, host))
     yield from _edge_address(topology, host)

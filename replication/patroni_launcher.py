@@ -147,6 +147,7 @@ def _launch(config: Path) -> None:
     from patroni.version import __version__  # pyright: ignore[reportMissingTypeStubs]
 
     from replication import (
+        cleaned_beside,
         dragging,
         etcd_home,
         held_back,
@@ -170,6 +171,7 @@ def _launch(config: Path) -> None:
     etcd_home.install(order, is_healthy)
     offered_lock.install()
     short_naps.install()
+    cleaned_beside.install()
     quick_handover.install()
     shown_commit.install()
     same_timeline.install()

@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 POLL_S = 0.05
 QUIET_S = 0.3
-GRACE_S = 0.5
+GRACE_S = 2.0
 GRACE_POLL_S = 0.01
 UNDER_WAY = (
     "SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE backend_type = 'client backend' "

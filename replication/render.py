@@ -10,6 +10,7 @@ from hanbat.secrets_file import Secrets
 from hanbat.topology import Host, HostRole, ProtectionMode, SiteRole, Topology
 from replication import access, layout, protection, server, sync_set
 from replication.salvage_settings import LIMITS, described_tables
+from replication.scram import verifier
 
 UNITS = "/etc/systemd/system"
 
@@ -58,7 +59,9 @@ def _patroni(topology: Topology, host: Host, secrets: Secrets) -> Iterator[File]
     yield File("/etc/hanbat/patronictl.yml", control, mode=0o640, group="postgres")
     yield File("/etc/hanbat/dcs.yml", _text("dcs.yml.j2", topology, host, dynamic=dynamic))
     if at_home:
-        sql = _text("post-bootstrap.sql.j2", topology, host, "--", secrets=secrets, access=access)
+        sql = _text(
+            "post-bootstrap.sql.j2", topology, host, "--", secrets=secrets, access=access, verifier=verifier
+        )
         yield File("/etc/hanbat/post-bootstrap.sql", sql, mode=0o600, owner="postgres", group="postgres")
     remote = layout.remote_members(topology, host)
     strict = topology.replication.mode is ProtectionMode.MAX_PROTECTION

@@ -51,6 +51,19 @@ def test_only_the_primary_is_a_reason_to_hurry() -> None:
         assert bool(sight.missed()) is hurry
 
 
+def test_a_primary_that_hands_over_as_planned_is_no_reason_to_hurry() -> None:
+    """Planted: in a switchover each observer wrote to etcd twelve times a second, each controller read."""
+    clock = Clock()
+    sight = Sight(("dj-db1",), clock)
+    probed(sight, clock, 0, Reach.REACHABLE)
+    sight.take_primary("dj-db1")
+    sight.take_planned(True)
+    probed(sight, clock, 200, Reach.UNREACHABLE)
+    assert sight.missed() == ()
+    sight.take_planned(False)  # the offer has stood for too long: it is a loss like any other
+    assert [one.host for one in sight.missed()] == ["dj-db1"]
+
+
 def test_who_waits_for_news_is_woken_by_a_host_that_goes() -> None:
     clock = Clock()
     sight = Sight(("dj-db1",), clock)
