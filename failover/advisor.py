@@ -49,4 +49,4 @@ def _with_time(one: Prospect, known: Prospect | None) -> Prospect:
     """What is seen now, with the time that was found out."""
     if known is None or one.lost_bytes == 0:
         return one
-    return replace(one, lost_ms=known.lost_ms, lost_transactions=known.lost_transactions)
+    return replace(one, lost_ms=known.lost_ms)

@@ -118,28 +118,49 @@ def with_prospects(view: View, last: Mapping[str, Pulse]) -> View:
     holder = None if isinstance(view.dcs, NotSeen) else last_primary(view.dcs)
     if holder is None:
         return view
-    written = [
-        lsn
-        for pulse in last.values()
-        for host, detail in pulse.details.items()
-        if host == holder and (lsn := detail.primary_lsn) is not None
-    ]
-    made = [_prospect(view, host.name, max(written, default=None)) for host in view.hosts]
+    told = [pulse.details[holder] for pulse in last.values() if holder in pulse.details]
+    end = End(
+        max((one.primary_lsn for one in told if one.primary_lsn is not None), default=None),
+        max((one.xid for one in told if one.primary_lsn is not None and one.xid is not None), default=None),
+    )
+    made = [_prospect(view, host.name, end, last) for host in view.hosts]
     return replace(view, prospects=tuple(one for one in made if one and one.candidate != holder))
 
 
-def _prospect(view: View, host: str, written: int | None) -> Prospect | None:
+@dataclass(frozen=True, slots=True)
+class End:
+    """How far the primary was when it was last seen; `xid`: above all transactions that had ended."""
+
+    lsn: int | None
+    xid: int | None
+
+
+def _prospect(view: View, host: str, end: End, last: Mapping[str, Pulse]) -> Prospect | None:
     seen = [one for one in fresh(view) if one.of(host).reach is Reach.REACHABLE]
     if not seen:
         return None
     assert not isinstance(view.dcs, NotSeen)
-    has = received_lsn(view, host)
+    age = min(one.age_ms for one in seen)
     sync, config = view.dcs.sync, view.dcs.config
     required = config is not None and config.sync_mode is SyncMode.ON
     mine = sync is not None and sync.leader == last_primary(view.dcs) and host in sync.members
     if required and mine:
-        lost: int | None = 0
-    else:
-        lost = None if has is None or written is None else max(0, written - has)
-    age = min(one.age_ms for one in seen)
-    return Prospect(host, lost, None, None, age)
+        return Prospect(host, 0, None, 0, age)
+    xids = [
+        xid
+        for one in seen
+        if (pulse := last.get(one.observer)) is not None
+        and host in pulse.details
+        and (xid := pulse.details[host].xid) is not None
+    ]
+    return Prospect(
+        host,
+        _at_most(end.lsn, received_lsn(view, host)),
+        None,
+        _at_most(end.xid, max(xids, default=None)),
+        age,
+    )
+
+
+def _at_most(end: int | None, has: int | None) -> int | None:
+    return None if end is None or has is None else max(0, end - has)

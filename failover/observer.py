@@ -18,9 +18,11 @@ from failover.streaks import Probe, Streak, extended, seen
 from failover.view import HostSeen, Reach
 
 PROBE_PERIOD_S = 0.25
+PRIMARY_PERIOD_S = 0.125  # between two probes of the primary: its silence is known from the first that fails
 STALE_MS = 1000  # no probe of a host has ended for longer: nothing is known of it
 PULSE_PERIOD_S = 0.4
 ALARM_PERIOD_S = 0.08  # between pulses while the primary is missed
+SHORTEST_S = 0.005
 ALARM_MS = 10_000  # a host that is away for longer, or was never there, is no reason to hurry
 LEASE_TTL_S = 2
 LEASE_PERIOD_S = 0.5
@@ -109,6 +111,11 @@ class Sight:
         with self._lock:
             self._planned = planned
 
+    def period_s(self, host: str) -> float:
+        """Between two probes of a host."""
+        with self._lock:
+            return PRIMARY_PERIOD_S if host == self._primary else PROBE_PERIOD_S
+
     def missed(self) -> tuple[HostSeen, ...]:
         """The primary, if it was there and is lately unreachable: the next second may decide.
 
@@ -183,16 +190,26 @@ def watch_host(host: str, prober: Prober, sight: Sight, stopped: Callable[[], bo
         before = sight.take(host, probe)
         if before is None or before.reach is not probe.reach:
             logger.info("%s is %s (%s)", host, probe.reach, probe.detail.why or probe.role)
-        time.sleep(max(0.0, PROBE_PERIOD_S - (time.monotonic() - began)))
+        time.sleep(max(0.0, sight.period_s(host) - (time.monotonic() - began)))
 
 
-def publish_all(publisher: Publisher, sight: Sight, stopped: Callable[[], bool]) -> None:
+def publish_all(publisher: Publisher, sight: Sight, stopped: Callable[[], bool], window_ms: int) -> None:
     """Pulses until stopped; more often while the primary is missed."""
     while not stopped():
         began = time.monotonic()
         publisher.step()
-        period = ALARM_PERIOD_S if sight.missed() else PULSE_PERIOD_S
-        sight.wait_for_news(max(0.005, period - (time.monotonic() - began)))
+        sight.wait_for_news(pause_after(sight.missed(), window_ms, time.monotonic() - began))
+
+
+def pause_after(missed: Sequence[HostSeen], window_ms: int, took_s: float) -> float:
+    """Until the next pulse, after one that took so long.
+
+    While somebody is missed, not longer than until the window is over: then the proof is there.
+    """
+    if not missed:
+        return max(SHORTEST_S, PULSE_PERIOD_S - took_s)
+    left_ms = [window_ms - one.for_ms for one in missed if one.for_ms < window_ms]
+    return max(SHORTEST_S, min([ALARM_PERIOD_S - took_s, *((left + 1) / 1000 for left in left_ms)]))
 
 
 def start(
@@ -201,6 +218,7 @@ def start(
     probers: Mapping[str, Prober],
     watches: Sequence[Watch],
     stopped: Callable[[], bool],
+    window_ms: int,
 ) -> None:
     """All threads of one observer. They are daemons: the process ends without them."""
     for watch in watches:
@@ -209,4 +227,6 @@ def start(
         Thread(
             target=watch_host, args=(host, prober, sight, stopped), name=f"probe-{host}", daemon=True
         ).start()
-    Thread(target=publish_all, args=(publisher, sight, stopped), name="publisher", daemon=True).start()
+    Thread(
+        target=publish_all, args=(publisher, sight, stopped, window_ms), name="publisher", daemon=True
+    ).start()

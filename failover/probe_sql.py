@@ -24,7 +24,9 @@ SELECT pg_is_in_recovery(),
             THEN greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) ELSE pg_current_wal_flush_lsn()
        END - '0/0'::pg_lsn,
        pg_last_wal_replay_lsn() - '0/0'::pg_lsn,
-       count(flush_lsn), min(flush_lsn) - '0/0'::pg_lsn, current_setting('synchronous_standby_names')
+       count(flush_lsn), min(flush_lsn) - '0/0'::pg_lsn, current_setting('synchronous_standby_names'),
+       CASE WHEN pg_is_in_recovery() THEN pg_snapshot_xmin(pg_current_snapshot())
+            ELSE pg_snapshot_xmax(pg_current_snapshot()) END::text::bigint
   FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum') AND state = 'streaming'
 """
 # What a server says that is there and cannot be used, now.
@@ -123,13 +125,13 @@ def reach_of(error: Exception) -> tuple[Reach, str]:
 
 def outcome_of(row: tuple[Any, ...], began_ms: int, ended_ms: int) -> Probe:
     """A row of QUERY. `sync_lsn` only when every standby that a commit waits for is connected."""
-    standby, lsn, replayed, number, flushed, names = row
+    standby, lsn, replayed, number, flushed, names, xid = row
     if standby:
-        detail = Detail(replayed_lsn=_whole(replayed))
+        detail = Detail(replayed_lsn=_whole(replayed), xid=_whole(xid))
         return Probe(began_ms, ended_ms, Reach.REACHABLE, Role.STANDBY, _whole(lsn), detail=detail)
     whole = number > 0 and number >= waits_for(str(names))
     sync_lsn = _whole(flushed) if whole else None
-    detail = Detail(primary_lsn=_whole(lsn))
+    detail = Detail(primary_lsn=_whole(lsn), xid=_whole(xid))
     return Probe(began_ms, ended_ms, Reach.REACHABLE, Role.PRIMARY, sync_lsn=sync_lsn, detail=detail)
 
 

@@ -27,6 +27,7 @@ class Detail:
     why: str = ""  # of a reach that is not reachable: silent, refused, starting, ...
     replayed_lsn: int | None = None
     primary_lsn: int | None = None  # on a primary: how far its WAL is flushed
+    xid: int | None = None  # a primary: above all that have ended; a standby: at most the first it lacks
     timeline: int | None = None
     commit_ms: int | None = None  # how long the last canary commit took
     patroni: str = ""  # answers, stuck, silent, refused, unknown; "": not asked
@@ -102,6 +103,7 @@ def _known(detail: Detail) -> dict[str, Any]:
         "why": detail.why,
         "replayed_lsn": detail.replayed_lsn,
         "primary_lsn": detail.primary_lsn,
+        "xid": detail.xid,
         "timeline": detail.timeline,
         "commit_ms": detail.commit_ms,
         "patroni": detail.patroni,
@@ -130,6 +132,7 @@ def decode(observer: str, text: str) -> Pulse:
             str(row.get("why", "")),
             _whole(row.get("replayed_lsn")),
             _whole(row.get("primary_lsn")),
+            _whole(row.get("xid")),
             _whole(row.get("timeline")),
             _whole(row.get("commit_ms")),
             str(row.get("patroni", "")),

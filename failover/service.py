@@ -133,7 +133,7 @@ def observe(config: Config, sight: Sight, stopped: Callable[[], bool]) -> None:
     }
     edges = [EdgeWatch(edge.site, edge.address, edge.port, sight, monotonic_ms) for edge in config.edges]
     publisher = Publisher(config.me, config.site, sight, config.dcs())
-    start(publisher, sight, probers, [*patronis.values(), *edges], stopped)
+    start(publisher, sight, probers, [*patronis.values(), *edges], stopped, config.policy.window_ms)
 
 
 def main(argv: list[str]) -> int:

@@ -195,7 +195,11 @@ class NotSeen:
 
 @dataclass(frozen=True, slots=True)
 class Prospect:
-    """What promoting one candidate now could lose at most, as far as it is known (None: nobody knows)."""
+    """What promoting one candidate now could lose at most, as far as it is known (None: nobody knows).
+
+    `lost_transactions`: from the first that the candidate lacks to the last that had ended on the primary
+    when it was last seen. Those that were rolled back, and the observers' own, count too.
+    """
 
     candidate: str
     lost_bytes: int | None

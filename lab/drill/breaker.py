@@ -6,8 +6,9 @@ import threading
 import time
 
 from hanbat.errors import HanbatError
-from lab.drill import matrix
+from lab.drill import matrix, sight
 from lab.drill.drill import Drill
+from lab.drill.driver import LoadProcess
 from lab.drill.errors import FaultWithoutEffect
 from lab.drill.handover import ask, hand_over
 from lab.drill.matrix import Break, Mend, Step, Switchover
@@ -19,8 +20,9 @@ JOIN_S = 45.0
 class Breaker:
     """The faults of one drill. `mend` is safe to call at any time, also when `strike` did not end."""
 
-    def __init__(self, drill: Drill) -> None:
+    def __init__(self, drill: Drill, load: LoadProcess) -> None:
         self._drill = drill
+        self._load = load
         self._injected: list[tuple[str, str]] = []  # (name, target), the oldest first
         self._planned: threading.Thread | None = None
 
@@ -31,10 +33,19 @@ class Breaker:
         for step, pause_s in zip(
             scenario.steps, matrix.pauses(scenario.steps, drill.seed, scenario.name), strict=True
         ):
+            self._await_primary(step)
             time.sleep(pause_s)
             drill.moments.setdefault("fault", drill.clock.now())
             drill.moments["struck"] = drill.clock.now()
             self._take(step)
+
+    def _await_primary(self, step: Step) -> None:
+        """Raises WaitedTooLong."""
+        if isinstance(step, Break) and step.once_primary:
+            (host,) = matrix.resolve(step.once_primary, self._drill.cast)
+            self._load.wait(
+                lambda seen: sight.primary_of(seen) == host, what=f"{host} is the primary", limit_s=JOIN_S
+            )
 
     def _take(self, step: Step) -> None:
         if isinstance(step, Switchover):

@@ -116,7 +116,9 @@ def _step(step: Step) -> str:
         return f"switchover to {step.to.strip('{}')}{_after(step.after_s)}{middle}"
     verb = "heal " if isinstance(step, Mend) else ""
     assert isinstance(step, Break | Mend)
-    return f"{verb}`{step.fault}` {step.target.replace('{', '').replace('}', '')}{_after(step.after_s)}"
+    once = step.once_primary if isinstance(step, Break) else ""
+    when = f" once {once.strip('{}')} is the primary" if once else _after(step.after_s)
+    return f"{verb}`{step.fault}` {step.target.replace('{', '').replace('}', '')}{when}"
 
 
 def _after(pause: Range) -> str:

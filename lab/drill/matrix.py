@@ -34,11 +34,15 @@ ROLES: dict[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Break:
-    """One fault by its name in `lab.faults`."""
+    """One fault by its name in `lab.faults`.
+
+    `once_primary`: not before this host says that it is the primary.
+    """
 
     fault: str
     target: str
     after_s: Range = (0.0, 0.0)
+    once_primary: str = ""
 
 
 @dataclass(frozen=True, slots=True)

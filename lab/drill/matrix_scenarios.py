@@ -278,9 +278,23 @@ PLANNED = (
         ("주 센터에서 15초 안에 서비스가 선다", "the service is back at home within 15 s"),
         (
             Switchover("{backup_db}", wait=False),
-            Break(POWER_CUT, "{backup_db}", after_s=(0.5, 4.0)),
+            Break(POWER_CUT, "{backup_db}", after_s=(0.5, 1.4)),
         ),
         Expect(("{primary}", "{in_site_standby}"), takeovers=(0, 2), outage_s=15.0),
+    ),
+    scenario(
+        "switchover-new-primary-dies",
+        ("절체 직후 새 주 서버 상실", "The new primary dies before a standby has joined it"),
+        (
+            "혼자 확인한 것이 있을 수 있으니 스스로 움직이지 않고, 돌아오면 60초 안에 선다",
+            "it may have acknowledged alone, so nothing moves by itself; back within 60 s of its return",
+        ),
+        (
+            Switchover("{backup_db}", wait=False),
+            Break(POWER_CUT, "{backup_db}", once_primary="{backup_db}"),
+        ),
+        Expect(("{backup_db}",), takeovers=(1, 2), outage_expected=True, hold_s=5.0, return_s=60.0),
+        LONG_OUTAGE,
     ),
     scenario(
         "switchover-primary-dies",

@@ -37,7 +37,7 @@ ASKED_BY_THE_ISSUE = set(
     witness-then-site-loss etcd-leader-loss etcd-all-down asymmetric-cut-out asymmetric-cut-in replication-cut
     wan-flapping postgres-killed postgres-frozen patroni-killed patroni-frozen host-frozen double-fault
     stale-returns-first disk-full disk-hang clock-jump everything-off wan-slow slow-backup-disk switchover
-    switchover-candidate-dies switchover-primary-dies switchover-wan-cut
+    switchover-candidate-dies switchover-new-primary-dies switchover-primary-dies switchover-wan-cut
     """.split()  # noqa: SIM905
 )
 

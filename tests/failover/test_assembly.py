@@ -20,7 +20,7 @@ from .views import HOSTS, INTENT, gone, primary, standby
 
 
 def pulse(name: str, site: str, sequence: int, *hosts: HostSeen) -> dict[str, Entry]:
-    details = {"dj-db1": Detail(primary_lsn=520)}
+    details = {"dj-db1": Detail(primary_lsn=520, xid=900), "gg-db1": Detail(xid=859)}
     text = encode(Pulse(name, site, sequence, hosts, details))
     return {PULSE + name: Entry(text, 100 + sequence), VERDICT + name: Entry("{}", 70)}
 
@@ -76,7 +76,17 @@ def test_what_promoting_would_lose() -> None:
         read = READ | pulse("wt", "sejong", sequence, *seen)
         read["patroni/sync"] = Entry('{"leader":"dj-db1","sync_standby":"dj-db2"}', 20)
         view = reader.view(read, 0, 10)
-    assert {one.candidate: one.lost_bytes for one in view.prospects} == {"dj-db2": 0, "gg-db1": 120}
+    lost = {one.candidate: (one.lost_bytes, one.lost_transactions) for one in view.prospects}
+    assert lost == {"dj-db2": (0, 0), "gg-db1": (120, 41)}
+
+
+def test_a_candidate_whose_transactions_nobody_told_loses_an_unknown_number() -> None:
+    reader = assembly()
+    for sequence in (1, 2):
+        read = READ | pulse("wt", "sejong", sequence, gone("dj-db1"), standby("dj-db2", 500))
+        read["patroni/sync"] = Entry('{"leader":"dj-db1","sync_standby":"gg-db1"}', 20)
+        view = reader.view(read, 0, 10)
+    assert [(one.lost_bytes, one.lost_transactions) for one in view.prospects] == [(20, None)]
 
 
 def test_a_lost_site_ends_in_an_intent() -> None:

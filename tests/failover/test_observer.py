@@ -5,11 +5,20 @@ from __future__ import annotations
 import time
 from threading import Thread
 
-from failover.observer import ALARM_MS, Sight
+import pytest
+
+from failover.observer import (
+    ALARM_MS,
+    PRIMARY_PERIOD_S,
+    PROBE_PERIOD_S,
+    SHORTEST_S,
+    Sight,
+    pause_after,
+)
 from failover.probe_edge import EdgeAsked
 from failover.publication import EdgeSeen, EdgeState, Remembered
 from failover.streaks import Probe
-from failover.view import Reach
+from failover.view import HostSeen, Reach
 
 
 class Clock:
@@ -62,6 +71,22 @@ def test_a_primary_that_hands_over_as_planned_is_no_reason_to_hurry() -> None:
     assert sight.missed() == ()
     sight.take_planned(False)  # the offer has stood for too long: it is a loss like any other
     assert [one.host for one in sight.missed()] == ["dj-db1"]
+
+
+def test_the_primary_is_probed_twice_as_often() -> None:
+    sight = Sight(("dj-db1", "gg-db1"))
+    sight.take_primary("gg-db1")
+    assert (sight.period_s("dj-db1"), sight.period_s("gg-db1")) == (PROBE_PERIOD_S, PRIMARY_PERIOD_S)
+
+
+@pytest.mark.parametrize(
+    ("for_ms", "pause_s"),
+    [(None, 0.38), (100, 0.06), (770, 0.031), (790, 0.011), (798, SHORTEST_S), (800, 0.06), (2000, 0.06)],
+)
+def test_a_pulse_is_written_when_the_window_is_over(for_ms: int | None, pause_s: float) -> None:
+    """Else the proof waits for the next of the pulses, which two observers write one after the other."""
+    missed = [] if for_ms is None else [HostSeen("dj-db1", Reach.UNREACHABLE, for_ms)]
+    assert pause_after(missed, 800, 0.02) == pytest.approx(pause_s)
 
 
 def test_who_waits_for_news_is_woken_by_a_host_that_goes() -> None:

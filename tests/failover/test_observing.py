@@ -85,7 +85,7 @@ PULSE_1 = Pulse(
         HostSeen("gg-db1", GONE, 200, received_lsn=470),
     ),
     {
-        "dj-db1": Detail(primary_lsn=490, commit_ms=3, patroni="answers"),
+        "dj-db1": Detail(primary_lsn=490, xid=900, commit_ms=3, patroni="answers"),
         "gg-db1": Detail("silent", patroni="refused", patroni_mute_ms=200),
     },
     (
@@ -110,7 +110,7 @@ def test_a_pulse_of_an_observer_that_asks_no_edge_is_read_too() -> None:
     found = decode(PULSE_1.observer, json.dumps(old))
     assert (found.edges, found.operation) == ((), None)
     assert found.hosts == PULSE_1.hosts
-    assert found.details["dj-db1"] == Detail(primary_lsn=490, commit_ms=3)
+    assert found.details["dj-db1"] == Detail(primary_lsn=490, xid=900, commit_ms=3)
 
 
 def test_the_verdict_is_written_only_when_it_changes() -> None:
@@ -155,16 +155,17 @@ def test_how_many_standbys_a_commit_waits_for(names: str, number: int) -> None:
 
 
 def test_a_primary_with_its_whole_sync_set_has_a_sync_position() -> None:
-    found = outcome_of((False, 500, None, 2, 480, "2 (a,b)"), 0, 5)
+    found = outcome_of((False, 500, None, 2, 480, "2 (a,b)", 900), 0, 5)
     assert (found.role, found.sync_lsn, found.detail.primary_lsn) == (Role.PRIMARY, 480, 500)
 
 
 def test_without_one_of_them_it_has_none() -> None:
     """The others are ahead of the missing one, who may be the candidate."""
-    assert outcome_of((False, 500, None, 1, 480, "2 (a,b)"), 0, 5).sync_lsn is None
-    assert outcome_of((False, 500, None, 0, None, ""), 0, 5).sync_lsn is None
+    assert outcome_of((False, 500, None, 1, 480, "2 (a,b)", 900), 0, 5).sync_lsn is None
+    assert outcome_of((False, 500, None, 0, None, "", 900), 0, 5).sync_lsn is None
 
 
 def test_a_standby_has_a_received_position() -> None:
-    found = outcome_of((True, 470, 460, 0, None, "2 (a,b)"), 0, 5)
+    found = outcome_of((True, 470, 460, 0, None, "2 (a,b)", 900), 0, 5)
     assert (found.role, found.received_lsn, found.detail.replayed_lsn) == (Role.STANDBY, 470, 460)
+    assert found.detail.xid == 900

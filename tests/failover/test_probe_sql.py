@@ -164,3 +164,13 @@ def test_a_host_that_is_gone_is_given_up_in_time(port: int, config: Config) -> N
         found = probe.probe()
     assert (found.reach, found.detail.why) == (Reach.UNREACHABLE, "silent")
     assert 600 <= found.ended_ms - found.began_ms <= Limits().connect_ms + Limits().starved_ms
+
+
+def test_the_primary_tells_how_many_transactions_have_ended(port: int, config: Config) -> None:
+    probe = SqlProbe(dsn(config, port), monotonic_ms, Limits(commit_every_ms=60_000))
+    before = probe.probe().detail.xid
+    sql(port, *["SELECT pg_current_xact_id()"] * 3)
+    after = probe.probe().detail.xid
+    assert before is not None
+    assert after is not None
+    assert after >= before + 3
