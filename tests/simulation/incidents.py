@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from failover.transaction import CONFIG, HOLD, LEADER
+from failover.transaction import CONFIG, FAILOVER, HOLD, LEADER, SYNC
 
 from .network import SITES
+from .patroni import EMPTIED
 from .world import CONTROLLERS, DATABASES, OBSERVERS, World
 
 Heal = Callable[[], None]
@@ -178,6 +180,34 @@ def flapping(world: World, rng: random.Random) -> tuple[str, Heal]:
     return f"{one}-{other} flapping", nothing
 
 
+def handover(world: World, rng: random.Random) -> tuple[str, Heal]:
+    """A planned switchover, and often a loss in its middle or right behind it."""
+    sync, lock, offer = world.etcd.get(SYNC), world.etcd.get(LEADER), world.etcd.get(FAILOVER)
+    offered = offer is not None and offer.value != EMPTIED
+    if sync is None or lock is None or offered or sync.value.leader != lock.value or not sync.value.members:
+        return "no switchover: not ready", nothing
+    candidate = rng.choice(sorted(sync.value.members))
+    word = json.dumps({"leader": lock.value, "member": candidate})
+    world.etcd.apply([(FAILOVER, word, 0)])
+    if rng.random() < 0.3:
+        return f"switchover to {candidate}", nothing
+    victim = rng.choice(
+        (candidate, candidate, candidate, lock.value, *sorted(sync.value.members - {candidate}))
+    )
+    delay, lasting = rng.randrange(300, 5000), rng.choice((40_000, duration(rng)))
+    harm = rng.randrange(3)
+    if harm == 0:
+        world.engine.at(delay, lambda: world.power_off(victim))
+    elif harm == 1:
+        world.engine.at(delay, lambda: bump(world, world.network.host_cuts, victim, 1))
+    else:
+        world.engine.at(delay, lambda: world.freeze(victim, lasting))
+    ends = (world.power_on, lambda host: bump(world, world.network.host_cuts, host, -1), lambda host: None)
+    world.engine.at(delay + lasting, lambda: ends[harm](victim))
+    world.healed_at = max(world.healed_at, world.engine.now + delay + lasting)
+    return f"switchover to {candidate}, {victim} lost after {delay} ms", nothing
+
+
 def nothing() -> None:
     return None
 
@@ -219,6 +249,7 @@ KINDS: tuple[tuple[Kind, int], ...] = (
     (hold, 1),
     (patroni_paused, 1),
     (flapping, 2),
+    (handover, 4),
 )
 
 
