@@ -151,7 +151,6 @@ def _launch(config: Path) -> None:
         dragging,
         etcd_home,
         held_back,
-        kept_members,
         kept_set,
         named_holder,
         offered_lock,
@@ -171,8 +170,6 @@ def _launch(config: Path) -> None:
     os.environ["PATRONI_ETCD3_HOSTS"] = ",".join(hosts)
     etcd_home.install(order, is_healthy)
     offered_lock.install()
-    if mode != MAX_PERFORMANCE:
-        kept_members.install()
     short_naps.install()
     cleaned_beside.install()
     quick_handover.install()

@@ -33,7 +33,6 @@ class Third(Ha):
     def __init__(self, taken_after_s: float | None, *, blind: bool = False) -> None:
         self.cluster = SimpleNamespace(failover=Failover(1, "dj-db1", "dj-db2", None))
         self.patroni = SimpleNamespace(nofailover=False)
-        self.state_handler: Any = SimpleNamespace(name="gg-db1")
         self._rewind = SimpleNamespace(trigger_check_diverged_lsn=lambda: None)
         self.dcs = SimpleNamespace(get_cluster=self._read)
         self._began, self._taken_after_s, self._blind = time.monotonic(), taken_after_s, blind
@@ -61,13 +60,6 @@ def took(third: Third) -> float:
 def test_the_third_host_follows_when_the_new_primary_has_had_its_time(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(short_naps, "PROMOTE_S", 0.3)
     assert 0.5 <= took(Third(0.2)) < 1.5
-
-
-def test_a_member_that_is_to_be_kept_follows_at_once(monkeypatch: pytest.MonkeyPatch):
-    """Commits on the new primary wait for it (`kept_members`)."""
-    third = Third(0.2)
-    monkeypatch.setattr(short_naps.MEMORY, "offered", (third.cluster.failover.version, frozenset({"gg-db1"})))
-    assert 0.2 <= took(third) < short_naps.PROMOTE_S
 
 
 @pytest.mark.parametrize("blind", [False, True])

@@ -19,8 +19,6 @@ from .requests import WATCHDOG_MS, Requests, Step
 from .rules import NOBODY, PatroniRules, Sync
 
 HISTORY = "patroni/history"
-GATE = frozenset({"gate"})  # a standby that does not exist (`replication.kept_members`)
-PATIENCE_MS = 800
 LOOP_MS = 1000
 
 EMPTIED = "{}"  # Patroni does not delete /failover
@@ -49,8 +47,6 @@ class Patroni(Requests):
         self.promotions: Any = lambda host: None
         self.may_race: Any = lambda old, new: True  # which moves wait for a person (held_back)
         self.promoting = False
-        self.wanted: frozenset[str] = frozenset()  # whom the offer wants to be kept in /sync
-        self.taken: tuple[frozenset[str], int] | None = None  # who was kept, and the revision of /sync
         self.booted = False  # the machine has just started: PostgreSQL takes longer
 
     def body(self) -> Body:
@@ -167,18 +163,12 @@ class Patroni(Requests):
         if snapshot[CONFIG].value["mode"] == "off":
             done = yield from self.disable_sync(snapshot)
             return done or not self.rules.kept_set
-        wanted, self.wanted, self.taken = self.wanted, frozenset(), None
-        kept = wanted & snapshot[SYNC].value.members - {self.host}
-        revision = yield from self.write_sync(Sync(self.host, kept), snapshot[SYNC].revision)
-        if kept and revision:
-            self.taken = kept, revision
-        return revision
+        return (yield from self.write_sync(Sync(self.host, frozenset()), snapshot[SYNC].revision))
 
     def promote(self) -> Body:
         """Runs beside the loop, as Patroni's executor thread does. Receiving ends before the role changes."""
         server = self.server
-        taken, self.taken = self.taken, None
-        server.require(GATE if taken and self.rules.gate else frozenset())
+        server.require(frozenset())
         yield self.engine.rng.randrange(1, 10)
         if not server.running or not self.promoting:
             self.promoting = False
@@ -190,30 +180,9 @@ class Patroni(Requests):
             return
         server.primary, server.timeline = True, server.timeline + 1
         server.wal.append(-self.servers.new_record())
+        self.promoting = False
         self.log(f"PROMOTED to timeline {server.timeline}")
         self.promotions(self.host)
-        if taken:
-            try:
-                yield from self.settle(*taken)
-            except Unavailable:
-                self.log("the gate stays shut until the next loop")
-        self.promoting = False
-
-    def settle(self, kept: frozenset[str], revision: int) -> Step:
-        """`kept_members.settle`: who has the new history stays in /sync, and is required from then on."""
-        server, end = self.server, self.engine.now + PATIENCE_MS
-        mark, joined = len(server.wal), frozenset[str]()
-        while not joined and self.engine.now < end:
-            yield 20
-            if not self.promoting or not server.running:
-                return
-            joined = frozenset(
-                name for name in kept if name in server.sessions and server.sessions[name].confirmed >= mark
-            )
-        if not self.rules.set_after_swap:
-            server.require(joined)
-        if (yield from self.write_sync(Sync(self.host, joined), revision)) and server.primary:
-            server.require(joined)
 
     # --- the sync set ----------------------------------------------------------------------------
 
@@ -279,9 +248,6 @@ class Patroni(Requests):
 
     def unhealthy(self, snapshot: Snapshot) -> Step:
         """`process_unhealthy_cluster`."""
-        offer = offer_in(snapshot)
-        mine = offer is not None and json.loads(offer.value)["member"] == self.host
-        self.wanted = frozenset(json.loads(offer.value).get("kept", ())) if offer and mine else frozenset()
         if (yield from self.healthiest(snapshot)):
             yield from self.refresh_lease()
             taken = yield from self.request(
