@@ -13,6 +13,7 @@ from .network import SITES
 from .patroni import EMPTIED
 from .world import CONTROLLERS, DATABASES, OBSERVERS, World
 
+WORD_MS = 40_000  # a person's switchover is his word for its candidate for so long: longer than any pause
 Heal = Callable[[], None]
 
 
@@ -189,6 +190,7 @@ def handover(world: World, rng: random.Random) -> tuple[str, Heal]:
     candidate = rng.choice(sorted(sync.value.members))
     word = json.dumps({"leader": lock.value, "member": candidate})
     world.etcd.apply([(FAILOVER, word, 0)])
+    world.invariants.asked_for = candidate, world.engine.now + WORD_MS
     if rng.random() < 0.3:
         return f"switchover to {candidate}", nothing
     victim = rng.choice(
