@@ -42,12 +42,21 @@ class Streak:
 
 def extended(streak: Streak | None, probe: Probe) -> Streak:
     """The streak after one more probe."""
+    probe = _remembering(streak.last, probe) if streak else probe
     known = streak.sync_lsn if streak else None
     sync_lsn = probe.sync_lsn if probe.sync_lsn is not None else known
     if streak is not None and streak.reach is probe.reach:
         return replace(streak, since_ms=_earlier(streak.since_ms, probe), last=probe, sync_lsn=sync_lsn)
     since = probe.began_ms if probe.reach is Reach.UNREACHABLE else probe.ended_ms
     return Streak(probe.reach, _earlier(since, probe), probe, sync_lsn)
+
+
+def _remembering(before: Probe, probe: Probe) -> Probe:
+    """How far a primary was is asked for when it is gone: its last word is kept until the next."""
+    if probe.reach is Reach.REACHABLE or before.detail.primary_lsn is None:
+        return probe
+    last = before.detail
+    return replace(probe, detail=replace(probe.detail, primary_lsn=last.primary_lsn, xid=last.xid))
 
 
 def _earlier(since_ms: int, probe: Probe) -> int:

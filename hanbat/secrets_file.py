@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import secrets as tokens
 from pathlib import Path
+from typing import Annotated
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from hanbat.errors import HanbatError
 
@@ -25,20 +26,26 @@ class SecretsInvalid(HanbatError):
     )
 
 
+Secret = Annotated[str, StringConstraints(pattern="^[!-~]+$")]
+
+
 class Secrets(BaseModel):
-    """Passwords of the PostgreSQL roles, and keys of the application."""
+    """Passwords of the PostgreSQL roles, and keys of the application: visible ASCII, no spaces.
+
+    They must be random: a login is made cheap, so a password that can be guessed is cheap to guess (ADR 8).
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    postgres_superuser: str
-    postgres_replication: str
-    postgres_rewind: str
-    patroni_rest: str
-    observer: str
-    app_owner: str
-    app_service: str
-    app_session_key: str
-    app_operator_key: str
+    postgres_superuser: Secret
+    postgres_replication: Secret
+    postgres_rewind: Secret
+    patroni_rest: Secret
+    observer: Secret
+    app_owner: Secret
+    app_service: Secret
+    app_session_key: Secret
+    app_operator_key: Secret
 
 
 def generate() -> Secrets:

@@ -19,15 +19,15 @@ ITERATIONS = 32
 SALT_BYTES = 16
 
 
-def verifier(role: str, password: str, iterations: int = ITERATIONS) -> str:
+def verifier(role: str, password: str) -> str:
     """What PostgreSQL stores instead of the password: `SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey`.
 
     The salt follows from role and password, so that rendering twice gives the same bytes. The password must
-    be ASCII (nothing is normalized here): raises UnicodeEncodeError.
+    be ASCII, as `hanbat.secrets_file` sees to (nothing is normalized here): raises UnicodeEncodeError.
     """
     secret = password.encode("ascii")
     salt = hmac.digest(secret, b"salt of " + role.encode(), "sha256")[:SALT_BYTES]
-    return verifier_with(secret, salt, iterations)
+    return verifier_with(secret, salt, ITERATIONS)
 
 
 def verifier_with(secret: bytes, salt: bytes, iterations: int) -> str:

@@ -47,6 +47,17 @@ def test_silence_counts_from_the_first_question_without_an_answer() -> None:
     assert seen("h", streak, 1700, 5000) == HostSeen("h", GONE, 1500)
 
 
+def test_how_far_a_primary_was_is_remembered_while_it_is_silent() -> None:
+    """Planted: the first silence overwrote its last word, just when a person asks what would be lost."""
+    known = Detail(primary_lsn=490, xid=900, timeline=3)
+    first = replace(probe(0, UP), detail=known)
+    silent = replace(probe(200, GONE), detail=Detail("silent"))
+    streak = after(first, silent, replace(probe(600, UNKNOWN), detail=Detail("starved")), silent)
+    assert streak.last.detail == Detail("silent", primary_lsn=490, xid=900)
+    back = after(first, silent, replace(probe(900, UP), detail=Detail(replayed_lsn=480, xid=880)))
+    assert back.last.detail == Detail(replayed_lsn=480, xid=880)
+
+
 def test_one_answer_breaks_it() -> None:
     streak = after(probe(0, GONE), probe(600, UP), probe(800, GONE))
     assert seen("h", streak, 900, 1000).for_ms == 100

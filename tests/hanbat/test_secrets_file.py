@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 from hanbat.secrets_file import Secrets, SecretsInvalid, load, load_or_create
 
@@ -32,4 +33,14 @@ def test_a_file_that_lacks_a_value_is_refused(tmp_path: Path) -> None:
     path.touch(mode=0o600)
     path.write_text("postgres_superuser: x\n", encoding="utf-8")
     with pytest.raises(SecretsInvalid):
+        load(path)
+
+
+@pytest.mark.parametrize("password", ["한밭", "two words", ""])
+def test_a_password_that_postgresql_would_have_to_normalize_is_refused(tmp_path: Path, password: str) -> None:
+    path = tmp_path / "secrets.yml"
+    made, _ = load_or_create(path)
+    words = made.model_dump() | {"app_service": password}
+    path.write_text(yaml.safe_dump(words, allow_unicode=True), encoding="utf-8")
+    with pytest.raises(SecretsInvalid, match="app_service"):
         load(path)
