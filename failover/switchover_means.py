@@ -110,9 +110,12 @@ class RealMeans:
                 absent(HOLD),
                 absent(HANDOVER),
             )
+            kept = sorted(state.sync.members - {handover.candidate})
             puts = (
                 Put(HANDOVER, encode(handover), self._lease),
-                Put(FAILOVER, json.dumps({"leader": handover.old, "member": handover.candidate})),
+                Put(
+                    FAILOVER, json.dumps({"leader": handover.old, "member": handover.candidate, "kept": kept})
+                ),
                 Put(CONFIG, woken(config.value)),
             )
             if self._dcs.write(Transaction(compares, puts)) is None:

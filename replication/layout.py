@@ -6,6 +6,7 @@ from hanbat.topology import Host, HostRole, SiteRole, Topology
 from replication import unprotected
 
 POSTGRESQL_PORT = 5432
+WAL_SEGMENT_MB = 1  # PostgreSQL's own default is 16
 PATRONI_PORT = 8008
 LSN_RING_PORT = 8010
 ETCD_CLIENT_PORT = 2379

@@ -150,7 +150,10 @@ def _launch(config: Path) -> None:
         cleaned_beside,
         dragging,
         etcd_home,
+        fresh_lease,
+        fresh_timeline,
         held_back,
+        kept_members,
         kept_set,
         named_holder,
         offered_lock,
@@ -170,9 +173,15 @@ def _launch(config: Path) -> None:
     os.environ["PATRONI_ETCD3_HOSTS"] = ",".join(hosts)
     etcd_home.install(order, is_healthy)
     offered_lock.install()
+    fresh_lease.install()
     short_naps.install()
     cleaned_beside.install()
     quick_handover.install()
+    if (
+        mode != MAX_PERFORMANCE
+    ):  # after quick_handover: they look in every loop, also in one that tells nothing
+        kept_members.install()
+        fresh_timeline.install()
     shown_commit.install()
     same_timeline.install()
     if mode == MAX_AVAILABILITY:

@@ -16,6 +16,8 @@ write meanwhile. Here:
 - When it ended, its last position is not written to `/status` before the lock is given back. Patroni writes
   it so that no standby that lags far behind takes part in the race. In the synchronous modes only those named
   in `/sync` do; in `max_performance` the position written a second ago stands for it, as after a crash.
+- While an offer stands, no member tells etcd of itself in each loop, nor right behind the release, nor before
+  a promotion begins: each write to etcd in that second makes the next one wait.
 """
 
 from __future__ import annotations
@@ -33,12 +35,15 @@ POLL_S = 0.05
 QUIET_S = 0.3
 GRACE_S = 2.0
 GRACE_POLL_S = 0.01
+TOLD_S = 5.0  # the lease of a member lasts longer
 UNDER_WAY = (
     "SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE backend_type = 'client backend' "
     "AND datname NOT IN ('postgres', 'template1') AND xact_start IS NOT NULL AND pid <> pg_backend_pid()"
 )
 JUST_WRITTEN = "SELECT checkpoint_time > now() - interval '5 seconds' FROM pg_catalog.pg_control_checkpoint()"
 ARCHIVING = "SELECT pg_catalog.current_setting('archive_mode'), pg_catalog.current_setting('archive_command')"
+RELEASING = "_hanbat_releasing"
+TOLD = "_hanbat_told"
 ENDED = "_hanbat_ended"  # our mark on Patroni's object: this stop was clean and quick
 
 
@@ -151,6 +156,46 @@ def update_lock(original: Callable[[Any, bool], bool]) -> Callable[..., bool]:
     return renew
 
 
+def is_offered(ha: Any) -> bool:
+    """Whether an offer of the lock, for now, stands: to whomever."""
+    offer = ha.cluster.failover if ha.cluster else None
+    return bool(offer and offer.leader and offer.candidate and offer.scheduled_at is None)
+
+
+def release(original: Callable[..., None]) -> Callable[..., None]:
+    """Takes the place of `release_leader_key_voluntarily`, and calls it; nothing is told beside the release.
+
+    Patroni tells etcd of this member right behind it, while the candidate's writes wait.
+    """
+
+    def released(self: Any, last_lsn: int | None = None) -> None:
+        setattr(self, RELEASING, is_offered_away(self))
+        try:
+            original(self, last_lsn)
+        finally:
+            setattr(self, RELEASING, False)
+
+    return released
+
+
+def touch_member(original: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    """Takes the place of the function of that name, and calls it; in a handover, once in TOLD_S.
+
+    A promotion begins when the loop that decided on it has ended, and it would tell of the member first.
+    """
+
+    def touch(self: Any) -> bool:
+        promotes = self._async_executor.scheduled_action == "promote"
+        now_s, later = time.monotonic(), promotes or is_offered(self) or getattr(self, RELEASING, False)
+        if later and now_s < getattr(self, TOLD, 0.0) + TOLD_S:
+            return True
+        told = original(self)
+        setattr(self, TOLD, now_s if told else 0.0)
+        return told
+
+    return touch
+
+
 Replacement = tuple[Callable[[Any], Any], tuple[str, ...]]
 POSTGRESQL: dict[str, Replacement] = {
     "_do_stop": (
@@ -170,7 +215,11 @@ POSTGRESQL: dict[str, Replacement] = {
     "latest_checkpoint_locations": (latest_checkpoint_locations, ("self", "data")),
 }
 REWIND: dict[str, Replacement] = {"get_archive_command": (get_archive_command, ("self",))}
-HA: dict[str, Replacement] = {"update_lock": (update_lock, ("self", "update_status"))}
+HA: dict[str, Replacement] = {
+    "update_lock": (update_lock, ("self", "update_status")),
+    "release_leader_key_voluntarily": (release, ("self", "last_lsn")),
+    "touch_member": (touch_member, ("self",)),
+}
 
 
 def install() -> None:

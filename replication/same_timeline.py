@@ -18,6 +18,7 @@ import logging
 from collections.abc import Callable, Iterable, MutableSequence
 from typing import Any, Protocol, cast
 
+from replication.kept_members import MEMORY
 from replication.wrapping import wrap
 
 logger = logging.getLogger(__name__)
@@ -62,6 +63,7 @@ def replacement(original: Callable[..., None]) -> Callable[..., None]:
     def __init__(self: MutableSequence[Replica], postgresql: Postgresql, cluster: Cluster) -> None:
         original(self, postgresql, cluster)
         strangers = on_another(cluster.members, postgresql.get_primary_timeline())
+        strangers -= MEMORY.joined  # its word of its timeline is late: it has flushed the new one
         left_out = frozenset(
             one.application_name for one in self if one.application_name.lower() in strangers
         )

@@ -280,21 +280,18 @@ PLANNED = (
             Switchover("{backup_db}", wait=False),
             Break(POWER_CUT, "{backup_db}", after_s=(0.5, 1.4)),
         ),
-        Expect(("{primary}", "{in_site_standby}"), takeovers=(0, 2), outage_s=15.0),
+        Expect(("{primary}", "{in_site_standby}"), takeovers=(0, 3), outage_s=15.0),
     ),
     scenario(
         "switchover-new-primary-dies",
-        ("절체 직후 새 주 서버 상실", "The new primary dies before a standby has joined it"),
-        (
-            "혼자 확인한 것이 있을 수 있으니 스스로 움직이지 않고, 돌아오면 60초 안에 선다",
-            "it may have acknowledged alone, so nothing moves by itself; back within 60 s of its return",
-        ),
+        ("절체 직후 새 주 서버 상실", "The new primary dies right after its promotion"),
+        ("같은 센터의 예비 서버가 5초 안에 이어받는다", "the in-site standby takes over within 5 s"),
         (
             Switchover("{backup_db}", wait=False),
             Break(POWER_CUT, "{backup_db}", once_primary="{backup_db}"),
         ),
-        Expect(("{backup_db}",), takeovers=(1, 2), outage_expected=True, hold_s=5.0, return_s=60.0),
-        LONG_OUTAGE,
+        # A number may be left out (replication.fresh_timeline): two promotions raise it by two or three.
+        Expect(IN_SITE, takeovers=(2, 3)),
     ),
     scenario(
         "switchover-primary-dies",

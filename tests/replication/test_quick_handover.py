@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -184,6 +185,69 @@ def test_the_position_is_left_out_with_an_offer_to_look_at(offer: dict[str, str]
     assert renew(ha, True)
     assert renew(ha)
     assert asked == [written, False]
+
+
+@pytest.mark.parametrize(
+    ("offer", "moment", "age_s", "told"),
+    [
+        ({"leader": "dj-db1", "member": "gg-db1"}, "", 1.0, False),
+        ({"leader": "dj-db1", "member": "gg-db1"}, "", quick_handover.TOLD_S + 1.0, True),  # the lease!
+        ({"leader": "dj-db1", "member": "gg-db1"}, "", None, True),
+        ({}, "", 1.0, True),
+        ({}, "release", 1.0, False),
+        ({}, "promote", 1.0, False),
+        ({}, "promote", quick_handover.TOLD_S + 1.0, True),
+        ({}, "reinitialize", 1.0, True),
+        (
+            {"leader": "dj-db1", "member": "gg-db1", "scheduled_at": "2099-01-14T10:09:57Z"},
+            "",
+            1.0,
+            True,
+        ),
+    ],
+)
+def test_members_tell_less_of_themselves_while_an_offer_stands(
+    offer: dict[str, str], moment: str, age_s: float | None, told: bool
+):
+    asked: list[str] = []
+    ha: Any = SimpleNamespace(
+        cluster=SimpleNamespace(failover=Failover.from_node(9, offer)),
+        _async_executor=SimpleNamespace(scheduled_action=moment or None),
+    )
+    setattr(ha, quick_handover.RELEASING, moment == "release")
+    if age_s is not None:
+        setattr(ha, quick_handover.TOLD, time.monotonic() - age_s)
+    assert quick_handover.touch_member(lambda ha: not asked.append("told"))(ha)
+    assert asked == (["told"] if told else [])
+
+
+def test_a_word_that_was_not_taken_is_said_again():
+    said: list[bool] = []
+    offer = Failover.from_node(9, {"leader": "dj-db1", "member": "gg-db1"})
+    executor = SimpleNamespace(scheduled_action=None)
+    ha: Any = SimpleNamespace(cluster=SimpleNamespace(failover=offer), _async_executor=executor)
+    touch = quick_handover.touch_member(lambda ha: bool(said.append(False)))
+    assert not touch(ha)
+    assert not touch(ha)
+    assert len(said) == 2
+
+
+@pytest.mark.parametrize("offered", [True, False])
+def test_nothing_is_told_beside_the_release_of_an_offered_lock(offered: bool):
+    """Patroni's own function tells of the member right behind the release."""
+    releasing: list[bool] = []
+    ha: Any = SimpleNamespace(
+        cluster=SimpleNamespace(
+            failover=Failover.from_node(9, {"leader": "dj-db1", "member": "gg-db1"} if offered else {})
+        ),
+        state_handler=SimpleNamespace(name="dj-db1"),
+    )
+
+    def original(self: Any, last_lsn: int | None) -> None:
+        releasing.append(getattr(self, quick_handover.RELEASING))
+
+    quick_handover.release(original)(ha)
+    assert (releasing, getattr(ha, quick_handover.RELEASING)) == ([offered], False)
 
 
 @pytest.mark.parametrize(

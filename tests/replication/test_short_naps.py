@@ -14,8 +14,10 @@ from patroni import ha as module
 from patroni.collections import CaseInsensitiveSet
 from patroni.dcs import Failover, SyncState
 from patroni.ha import Ha
+from patroni.postgresql import sync
 
 from replication import short_naps
+from replication.kept_members import Offer
 from replication.wrapping import ReplacedFunctionChanged
 
 
@@ -23,7 +25,10 @@ from replication.wrapping import ReplacedFunctionChanged
 def wrapped(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in short_naps.WRAPPED:
         monkeypatch.setattr(Ha, name, getattr(Ha, name))  # put back afterwards
-    monkeypatch.setattr(module, "time", module.time)
+    for one in (module, sync):
+        monkeypatch.setattr(one, "time", one.time)
+    told = "set_synchronous_standby_names"
+    monkeypatch.setattr(sync.SyncHandler, told, getattr(sync.SyncHandler, told))
     short_naps.install()
 
 
@@ -33,6 +38,7 @@ class Third(Ha):
     def __init__(self, taken_after_s: float | None, *, blind: bool = False) -> None:
         self.cluster = SimpleNamespace(failover=Failover(1, "dj-db1", "dj-db2", None))
         self.patroni = SimpleNamespace(nofailover=False)
+        self.state_handler: Any = SimpleNamespace(name="gg-db1")
         self._rewind = SimpleNamespace(trigger_check_diverged_lsn=lambda: None)
         self.dcs = SimpleNamespace(get_cluster=self._read)
         self._began, self._taken_after_s, self._blind = time.monotonic(), taken_after_s, blind
@@ -60,6 +66,14 @@ def took(third: Third) -> float:
 def test_the_third_host_follows_when_the_new_primary_has_had_its_time(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(short_naps, "PROMOTE_S", 0.3)
     assert 0.5 <= took(Third(0.2)) < 1.5
+
+
+def test_a_member_that_is_to_be_kept_follows_at_once(monkeypatch: pytest.MonkeyPatch):
+    """Commits on the new primary wait for it (`kept_members`)."""
+    third = Third(0.2)
+    offer = Offer(third.cluster.failover.version, frozenset({"gg-db1"}))
+    monkeypatch.setattr(short_naps.MEMORY, "offered", offer)
+    assert 0.2 <= took(third) < short_naps.PROMOTE_S
 
 
 @pytest.mark.parametrize("blind", [False, True])
@@ -109,9 +123,36 @@ def test_other_naps_and_other_threads_sleep_as_they_did(monkeypatch: pytest.Monk
         beside.start()
         beside.join()
 
-    clock.napping(original, lambda ha: lambda seconds: slept.append(-seconds))(None)
+    outer = clock.napping(original, lambda ha: lambda seconds: slept.append(-seconds))
+    outer(None)
     clock.sleep(9)
     assert slept == [-7, 8, 9]
+
+
+def test_a_nap_within_a_nap_ends_with_its_function():
+    slept: list[float] = []
+    clock = short_naps.Clock(SimpleNamespace(sleep=slept.append))  # pyright: ignore[reportArgumentType]
+    inner = clock.napping(lambda handler: clock.sleep(1), lambda handler: lambda seconds: slept.append(0.1))
+
+    def original(ha: object) -> None:
+        inner(None)
+        clock.sleep(7)
+
+    clock.napping(original, lambda ha: lambda seconds: slept.append(0.3))(None)
+    clock.sleep(9)
+    assert slept == [0.1, 0.3, 9]
+
+
+def test_postgresql_is_told_of_the_sync_set_without_a_tenth_of_a_second():
+    began = time.monotonic()
+    short_naps.until_reloaded(None)(5.0)
+    assert short_naps.RELOAD_S <= time.monotonic() - began < 1.0
+    told = inspect.getsource(sync.SyncHandler.set_synchronous_standby_names)
+    assert told.count("time.sleep(0.1)") == inspect.getsource(sync).count("time.sleep(") == 1
+
+
+def test_the_clock_goes_on():
+    clock = short_naps.Clock(time)
     assert clock.time() == pytest.approx(time.time(), abs=5)
 
 

@@ -188,7 +188,8 @@ def handover(world: World, rng: random.Random) -> tuple[str, Heal]:
     if sync is None or lock is None or offered or sync.value.leader != lock.value or not sync.value.members:
         return "no switchover: not ready", nothing
     candidate = rng.choice(sorted(sync.value.members))
-    word = json.dumps({"leader": lock.value, "member": candidate})
+    kept = sorted(sync.value.members - {candidate})
+    word = json.dumps({"leader": lock.value, "member": candidate, "kept": kept})
     world.etcd.apply([(FAILOVER, word, 0)])
     world.invariants.asked_for = candidate, world.engine.now + WORD_MS
     if rng.random() < 0.3:

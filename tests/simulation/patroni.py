@@ -19,6 +19,9 @@ from .requests import WATCHDOG_MS, Requests, Step
 from .rules import NOBODY, PatroniRules, Sync
 
 HISTORY = "patroni/history"
+GATE = frozenset({"gate"})  # a standby that does not exist (`replication.kept_members`)
+PATIENCE_MS = 800
+ATTACH_LOOKS = 12
 LOOP_MS = 1000
 
 EMPTIED = "{}"  # Patroni does not delete /failover
@@ -47,6 +50,9 @@ class Patroni(Requests):
         self.promotions: Any = lambda host: None
         self.may_race: Any = lambda old, new: True  # which moves wait for a person (held_back)
         self.promoting = False
+        self.wanted: frozenset[str] = frozenset()  # whom the offer wants to be kept in /sync
+        self.taken: tuple[frozenset[str], int] | None = None  # who was kept, and the revision of /sync
+        self.watched, self.parts_from = 0, ""  # the offer that keeps this host; whose stream has ended
         self.booted = False  # the machine has just started: PostgreSQL takes longer
 
     def body(self) -> Body:
@@ -163,12 +169,36 @@ class Patroni(Requests):
         if snapshot[CONFIG].value["mode"] == "off":
             done = yield from self.disable_sync(snapshot)
             return done or not self.rules.kept_set
-        return (yield from self.write_sync(Sync(self.host, frozenset()), snapshot[SYNC].revision))
+        wanted, self.wanted, self.taken = self.wanted, frozenset(), None
+        wanted &= snapshot[SYNC].value.members
+        for _ in range(ATTACH_LOOKS):
+            if wanted <= self.attached():
+                break
+            yield 20
+        kept = wanted & self.attached() if self.rules.looks_who_streams else wanted
+        revision = yield from self.write_sync(Sync(self.host, kept), snapshot[SYNC].revision)
+        if kept and revision:
+            self.taken = kept, revision
+        return revision
+
+    def attached(self) -> frozenset[str]:
+        """Who streams from here before the promotion, and so has nothing that is not here."""
+        own = self.server.wal
+        return frozenset(
+            name
+            for name, server in self.servers.by_host.items()
+            if server.upstream == self.host
+            and server.running
+            and not server.primary
+            and self.network.both_ways(self.host, name)
+            and own[: len(server.wal)] == server.wal
+        )
 
     def promote(self) -> Body:
         """Runs beside the loop, as Patroni's executor thread does. Receiving ends before the role changes."""
         server = self.server
-        server.require(frozenset())
+        taken, self.taken = self.taken, None
+        server.require(GATE if taken and self.rules.gate else frozenset())
         yield self.engine.rng.randrange(1, 10)
         if not server.running or not self.promoting:
             self.promoting = False
@@ -180,9 +210,32 @@ class Patroni(Requests):
             return
         server.primary, server.timeline = True, server.timeline + 1
         server.wal.append(-self.servers.new_record())
-        self.promoting = False
         self.log(f"PROMOTED to timeline {server.timeline}")
         self.promotions(self.host)
+        if taken:
+            try:
+                yield from self.settle(*taken)
+            except Unavailable:
+                self.log("the gate stays shut until the next loop")
+        self.promoting = False
+
+    def settle(self, kept: frozenset[str], revision: int) -> Step:
+        """`kept_members.settle`: who has the new history stays in /sync, and is required from then on."""
+        server, end = self.server, self.engine.now + PATIENCE_MS
+        mark, joined = len(server.wal), frozenset[str]()
+        while joined != kept and self.engine.now < end:
+            yield 20
+            if not self.promoting or not server.running:
+                return
+            joined = frozenset(
+                name for name in kept if name in server.sessions and server.sessions[name].confirmed >= mark
+            )
+        if not self.rules.set_after_swap:
+            server.require(joined)
+        if joined != kept and not (yield from self.write_sync(Sync(self.host, joined), revision)):
+            return
+        if server.primary:
+            server.require(joined)
 
     # --- the sync set ----------------------------------------------------------------------------
 
@@ -248,6 +301,9 @@ class Patroni(Requests):
 
     def unhealthy(self, snapshot: Snapshot) -> Step:
         """`process_unhealthy_cluster`."""
+        offer = offer_in(snapshot)
+        mine = offer is not None and json.loads(offer.value)["member"] == self.host
+        self.wanted = frozenset(json.loads(offer.value).get("kept", ())) if offer and mine else frozenset()
         if (yield from self.healthiest(snapshot)):
             yield from self.refresh_lease()
             taken = yield from self.request(
@@ -314,7 +370,10 @@ class Patroni(Requests):
             self.log("has no lock: demotes itself")
             yield from self.demote()
             return
-        lock = self.cache.copy().get(LEADER)
+        snapshot = self.cache.copy()
+        lock, offer = snapshot.get(LEADER), offer_in(snapshot)
+        if offer is not None and self.is_kept(offer) and (lock is None or self.parts_from == lock.value):
+            return
         if lock is None or lock.value == self.host:
             return
         upstream = self.servers.by_host[lock.value]
@@ -326,6 +385,35 @@ class Patroni(Requests):
                 self.server.connection += 1
                 self.server.wal, self.server.timeline = list(upstream.wal), upstream.timeline
                 self.server.diverged = False
+
+    def is_kept(self, offer: Entry) -> bool:
+        """`kept_members.parting`: who is kept looks for the end of its stream from the old primary."""
+        word = json.loads(offer.value)
+        if self.host not in word.get("kept", ()) or self.host in (word["leader"], word["member"]):
+            return False
+        if self.watched != offer.revision:
+            self.watched, self.parts_from = offer.revision, ""
+            hazard = self.process.hazard if self.process else 0
+            body = self.part(word["leader"], word["member"], offer.revision)
+            self.engine.spawn(f"{self.host}/part", body, hazard)
+        return True
+
+    def part(self, old: str, candidate: str, revision: int) -> Body:
+        """Streams from the candidate once the old primary streams no more, while the offer stands."""
+        primary, end = self.servers.by_host[old], self.engine.now + 15_000
+        while primary.running and primary.primary and self.network.both_ways(self.host, old):
+            yield 30
+            if self.engine.now >= end:
+                return
+        yield self.engine.rng.randrange(50, 250)
+        snapshot = self.cache.copy()
+        offer, lock = offer_in(snapshot), snapshot.get(LEADER)
+        if offer is None or offer.revision != revision or (lock is not None and lock.value != old):
+            return
+        alive = self.process is not None and self.process.alive
+        if alive and self.server.running and not self.server.primary:
+            self.parts_from = old
+            self.server.follow(candidate)
 
     def demote(self) -> Step:
         """`demote`: PostgreSQL ends, and comes back as a standby that waits for nobody."""

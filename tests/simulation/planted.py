@@ -220,6 +220,7 @@ SHORT = Plan(
     kinds=((inc.wan_cut, 4), (inc.flapping, 3), (inc.isolate, 2), (inc.loss, 3), (inc.observer_kill, 2))
 )
 LOSSES = Plan(kinds=((inc.host_loss, 5), (inc.isolate_host, 4), (inc.site_loss, 3), (inc.replication_cut, 4)))
+HANDOVERS = Plan(number=3, gap_ms=9000, kinds=((inc.handover, 1),))
 JUMPY = Settings(hazard=0.02)
 
 PLANTED: tuple[Planted, ...] = (
@@ -355,4 +356,26 @@ PLANTED: tuple[Planted, ...] = (
         plan=only(ambushes.sleeper),
     ),
     Planted("the epoch does not rise", changed(_epoch_kept), plan=LOSSES),
+    # What is changed is the model of Patroni's replaced functions (kept_members).
+    Planted(
+        "a set is kept without the gate",
+        nullcontext,
+        Settings(rules=replace(MENDED, gate=False)),
+        HANDOVERS,
+        clean=Settings(),
+    ),
+    Planted(
+        "PostgreSQL is told who has joined before /sync is swapped",
+        nullcontext,
+        Settings(rules=replace(MENDED, set_after_swap=False)),
+        HANDOVERS,
+        clean=Settings(),
+    ),
+    Planted(
+        "who is kept is not asked whether it streams from the candidate",
+        nullcontext,
+        Settings(rules=replace(MENDED, looks_who_streams=False)),
+        HANDOVERS,
+        clean=Settings(),
+    ),
 )

@@ -15,6 +15,9 @@ class PatroniRules:
     `watchdog`: a host whose Patroni has not renewed its lock in time is reset.
     `held_back`: a host leaves a free lock alone where the move waits for a person, or /sync names others.
     `kept_set`: with the synchronous mode off, nothing goes on after a swap of /sync that failed (H5).
+    `gate`: a candidate that keeps members in /sync acknowledges nothing before its next swap (ADR 9).
+    `looks_who_streams`: only those are kept who stream from the candidate, and have nothing that it has not.
+    `set_after_swap`: that swap comes before PostgreSQL is told who has joined.
     """
 
     rechecks_lock: bool = True
@@ -23,6 +26,9 @@ class PatroniRules:
     watchdog: bool = True
     held_back: bool = True
     kept_set: bool = True
+    gate: bool = True
+    looks_who_streams: bool = True
+    set_after_swap: bool = True
 
 
 UPSTREAM = PatroniRules(False, False, False, False, False, False)
