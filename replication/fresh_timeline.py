@@ -21,7 +21,7 @@ from typing import Any
 
 import psycopg2
 
-from replication.kept_members import Local
+from replication.local_sql import Local
 from replication.wrapping import wrap
 
 logger = logging.getLogger(__name__)

@@ -154,9 +154,11 @@ def _launch(config: Path) -> None:
         fresh_timeline,
         held_back,
         kept_members,
+        kept_offer,
         kept_set,
         named_holder,
         offered_lock,
+        parting,
         quick_handover,
         remote_sync,
         salvage_hook,
@@ -180,6 +182,8 @@ def _launch(config: Path) -> None:
     if (
         mode != MAX_PERFORMANCE
     ):  # after quick_handover: they look in every loop, also in one that tells nothing
+        kept_offer.install()
+        parting.install()
         kept_members.install()
         fresh_timeline.install()
     shown_commit.install()

@@ -26,7 +26,7 @@ from functools import partial, wraps
 from types import ModuleType
 from typing import Any
 
-from replication.kept_members import MEMORY
+from replication.kept_offer import OFFERS
 from replication.wrapping import wrap
 
 LOOK_S = 0.05
@@ -74,7 +74,7 @@ def until_taken(ha: Any) -> Nap:
         end = time.monotonic() + seconds
         while time.monotonic() < end and not _is_taken(ha):
             time.sleep(LOOK_S)
-        kept = MEMORY.kept_by(ha.cluster.failover)
+        kept = OFFERS.kept_by(ha.cluster.failover)
         if ha.state_handler.name.lower() not in kept:  # else commits wait for it
             time.sleep(max(0.0, min(PROMOTE_S, end - time.monotonic())))
 

@@ -17,7 +17,7 @@ from patroni.ha import Ha
 from patroni.postgresql import sync
 
 from replication import short_naps
-from replication.kept_members import Offer
+from replication.kept_offer import Offer
 from replication.wrapping import ReplacedFunctionChanged
 
 
@@ -72,7 +72,7 @@ def test_a_member_that_is_to_be_kept_follows_at_once(monkeypatch: pytest.MonkeyP
     """Commits on the new primary wait for it (`kept_members`)."""
     third = Third(0.2)
     offer = Offer(third.cluster.failover.version, frozenset({"gg-db1"}))
-    monkeypatch.setattr(short_naps.MEMORY, "offered", offer)
+    monkeypatch.setattr(short_naps.OFFERS, "last", offer)
     assert 0.2 <= took(third) < short_naps.PROMOTE_S
 
 

@@ -1,0 +1,128 @@
+"""The gate: a sync standby asks PostgreSQL to wait for a standby that does not exist (ADR 9).
+
+A standby acknowledges nothing anyway; promoted, it still acknowledges nothing until the gate is opened
+(`kept_members`). It is shut from when the host joined the sync set, and known to be in force: a promotion
+does not wait until PostgreSQL has taken a new value in.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from threading import Thread
+from typing import Any
+
+import psycopg2
+
+from replication.local_sql import Local
+
+GATE = "hanbat_gate"  # no member may have this name; underscores are none in host names
+LOOK_S = 0.02
+GATE_S = 5.0
+RESTARTPOINT_S = 60.0
+SHOWN = "SELECT current_setting('synchronous_standby_names')"
+ALIVE = "SELECT 1"
+
+
+class Gate:
+    """What this process knows of the gate. `in_use`: a promotion has the session, and nobody may end it."""
+
+    def __init__(self) -> None:
+        self.look: Future[Local | None] | None = None
+        self.in_use = False
+
+    def session(self) -> Local | None:
+        """The session that saw the gate in force; None while it looks, and when it could not look."""
+        return _found(self.look)
+
+    def forget(self) -> None:
+        """Whatever was seen counts no more."""
+        if self.in_use:
+            return
+        look, self.look = self.look, None
+        if look is not None:
+            look.add_done_callback(_close)
+
+    def spent(self) -> None:
+        """The promotion that used it has ended."""
+        self.in_use = False
+        self.forget()
+
+
+def in_force(new: Callable[[], Local] = Local) -> Local | None:
+    """The session to which PostgreSQL here has shown that the gate is in force; None when it is not.
+
+    A new session shows what the postmaster has read, and by then it has signalled all its children. It is the
+    checkpointer that makes commits wait, and it reads its settings before it starts what it is asked for: a
+    restartpoint that is asked for now ends after that. While the session lives, so does that postmaster.
+    Raises psycopg2.Error or TimeoutError.
+    """
+    end_s = time.monotonic() + GATE_S
+    while time.monotonic() < end_s:
+        local = new()
+        try:
+            if local.ask(SHOWN) == GATE:
+                local.run("CHECKPOINT", RESTARTPOINT_S)
+                return local
+        except BaseException:
+            local.close()
+            raise
+        local.close()
+        time.sleep(LOOK_S)
+    return None
+
+
+def tend(ha: Any, gate: Gate, look: Callable[[], Future[Local | None]]) -> None:
+    """Shut the gate on a sync standby, open it on another standby; nothing on a primary."""
+    server = ha.state_handler
+    if server.role != "replica" or server.state != "running":
+        gate.forget()
+        return
+    if ha._async_executor.busy:
+        return
+    gate.in_use = False  # a promotion that was given up leaves it so
+    sync, name = ha.cluster.sync if ha.cluster else None, server.name
+    shut = bool(sync and ha.is_synchronous_mode() and sync.leader != name and sync.matches(name, False))
+    stands = server.config._server_parameters.get("synchronous_standby_names") == GATE
+    if shut != stands:
+        gate.forget()
+        server.config.set_synchronous_standby_names(GATE if shut else None)  # not by way of `remote_sync`
+    if not shut:
+        gate.forget()
+    elif gate.look is None or (gate.look.done() and not _lives(gate.session())):
+        gate.forget()
+        gate.look = look()
+
+
+def in_a_thread() -> Future[Local | None]:
+    """`in_force`, beside Patroni's loop."""
+    future: Future[Local | None] = Future()
+
+    def look() -> None:
+        try:
+            future.set_result(in_force())
+        except Exception as error:  # told by the future; the next loop looks again
+            future.set_exception(error)
+
+    Thread(target=look, name="looks at the gate", daemon=True).start()
+    return future
+
+
+def _close(look: Future[Local | None]) -> None:
+    local = _found(look)
+    if local is not None:
+        local.close()
+
+
+def _found(look: Future[Local | None] | None) -> Local | None:
+    if look is None or not look.done() or look.exception() is not None:
+        return None
+    return look.result()
+
+
+def _lives(local: Local | None) -> bool:
+    try:
+        return local is not None and local.ask(ALIVE) == 1
+    except (psycopg2.Error, TimeoutError):
+        return False
