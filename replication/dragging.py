@@ -36,10 +36,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, MutableSequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from replication.lsn_ring import LsnRing, Sample
 from replication.wrapping import wrap
+
+if TYPE_CHECKING:
+    from replication.flush_watch import FlushWatch
 
 SIGNATURE = ("self", "postgresql", "cluster")
 BREAK_S = 1.5
@@ -163,11 +166,25 @@ def replacement(original: Callable[..., None], watch: Watch) -> Callable[..., No
     return __init__
 
 
+def woken(original: Callable[[Any], None], watch: FlushWatch) -> Callable[[Any], None]:
+    """In the place of `Ha.process_sync_replication`: the watch comes to know whom to wake."""
+
+    def process_sync_replication(self: Any) -> None:
+        watch.wakeup = self.wakeup
+        original(self)
+
+    return process_sync_replication
+
+
 def install(limit_s: float, time_s: float) -> None:
-    """Wraps the constructor in the running Patroni. Raises ReplacedFunctionChanged."""
+    """Wraps the functions in the running Patroni. Raises ReplacedFunctionChanged."""
+    # Patroni's modules import each other in a circle: `ha` alone cannot be the first.
+    import patroni.postgresql  # noqa: F401  # pyright: ignore[reportMissingTypeStubs,reportUnusedImport]
+    from patroni.ha import Ha  # pyright: ignore[reportMissingTypeStubs]
     from patroni.postgresql import sync  # pyright: ignore[reportMissingTypeStubs]
 
     from replication.flush_watch import FlushWatch
 
     watch = FlushWatch(Drags(limit_s, time_s))
     wrap(cast(Any, sync)._ReplicaList, "__init__", SIGNATURE, lambda original: replacement(original, watch))
+    wrap(Ha, "process_sync_replication", ("self",), lambda original: woken(original, watch))

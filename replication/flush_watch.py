@@ -3,6 +3,9 @@
 Patroni's loop (once a second, with pauses of its own) is too slow to see stalls of half a second, and must
 not wait for this. The thread starts when Patroni, as the primary, first asks for candidates, and ends when
 the server says that it is in recovery. It also writes the record: a disk that hangs never stops the loop.
+
+And it wakes Patroni's loop when a standby streams no more: commits wait for it until the loop has taken it
+out of the sync set, which is up to a second more than PostgreSQL's own patience (`wal_sender_timeout`).
 """
 
 from __future__ import annotations
@@ -97,6 +100,8 @@ class FlushWatch:
         self._lock = Lock()
         self._intervals = Intervals()
         self._lines: deque[str] = deque(maxlen=WAITING)
+        self._streamed: frozenset[str] = frozenset()
+        self.wakeup: Callable[[], None] = lambda: None
         self._thread: Thread | None = None
 
     def left_out(self, primary: str, asked: Iterable[str], named: Callable[[str], bool]) -> frozenset[str]:
@@ -120,6 +125,10 @@ class FlushWatch:
     def round(self) -> bool | None:
         """One question. True: answered; None: no answer; False: this host is not the primary."""
         seen, at_s = self._server.ask(), self._now()
+        if seen is not None:
+            gone, self._streamed = self._streamed - seen.standbys.keys(), frozenset(seen.standbys)
+            if gone and seen.primary is not None:
+                self.wakeup()
         with self._lock:
             if seen is not None and seen.primary is not None:
                 self._drags.take(at_s, seen.primary, seen.standbys)

@@ -353,3 +353,37 @@ def test_a_record_that_cannot_be_written_is_said_and_stops_nothing(tmp_path, cap
     for line in ("1", "2"):
         write(line, tmp_path / "a.jsonl")
     assert (tmp_path / "a.jsonl").read_text() == "1\n2\n"
+
+
+def test_a_standby_that_streams_no_more_wakes_patroni_once(watched):
+    woken: list[str] = []
+    watched.watch.wakeup = lambda: woken.append("woken")
+    watched.play(0.05, 1.0)
+    assert woken == []
+    watched.server.next = None  # no answer says nothing of the standby
+    assert watched.watch.round() is None
+    assert woken == []
+    for _ in range(3):
+        watched.server.next = Flushed(2000, {})
+        assert watched.watch.round() is True
+    assert woken == ["woken"]
+
+
+def test_a_host_that_is_no_primary_wakes_nobody(watched):
+    woken: list[str] = []
+    watched.watch.wakeup = lambda: woken.append("woken")
+    watched.play(0.05, 1.0)
+    watched.server.next = Flushed(None, {})
+    assert watched.watch.round() is False
+    assert woken == []
+
+
+def test_the_loop_tells_the_watch_whom_to_wake(watched):
+    """The watch runs before it has been told, and wakes nobody then."""
+    watched.play(0.05, 1.0)
+    called, woken = [], []
+    ha = SimpleNamespace(wakeup=lambda: woken.append("woken"))
+    dragging.woken(called.append, watched.watch)(ha)
+    watched.server.next = Flushed(2000, {})
+    watched.watch.round()
+    assert (called, woken) == ([ha], ["woken"])
