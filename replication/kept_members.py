@@ -39,6 +39,7 @@ logger = logging.getLogger(__name__)
 PATIENCE_S = 0.8
 ATTACH_S = 0.25  # how long a candidate waits for a kept member that does not stream from it yet
 LOOK_S = 0.02
+SEEN_S = 2.0
 IS_PRIMARY = "SELECT NOT pg_is_in_recovery()"
 ATTACHED = """
 SELECT coalesce(json_agg(DISTINCT lower(application_name)), '[]') FROM pg_stat_replication
@@ -48,6 +49,10 @@ RECORD = "SELECT pg_logical_emit_message(true, 'hanbat', 'new history')::text"
 JOINED = """
 SELECT coalesce(json_agg(DISTINCT lower(application_name)), '[]') FROM pg_stat_replication
  WHERE state = 'streaming' AND sent_lsn >= '{lsn}' AND flush_lsn >= '{lsn}'
+"""
+SYNC = """
+SELECT coalesce(json_agg(DISTINCT lower(application_name)), '[]') FROM pg_stat_replication
+ WHERE sync_state = 'sync'
 """
 
 
@@ -177,8 +182,21 @@ def settle(
         logger.warning("/sync has changed: the gate stays shut")
         return frozenset()
     ha.state_handler.sync_handler.set_synchronous_standby_names(set(joined))
+    _until_seen(joined, taken.local, sleep, clock)
     logger.info("acknowledges with %s", ", ".join(sorted(joined)) or "nobody: no kept member came in time")
     return joined
+
+
+def _until_seen(
+    joined: frozenset[str], local: Local, sleep: Callable[[float], None], clock: Callable[[], float]
+) -> None:
+    """Until PostgreSQL shows them as sync, SEEN_S at most; nobody waits for this but Patroni's next loop.
+
+    A loop that looks sooner finds `/sync` and PostgreSQL at odds, and takes them out again.
+    """
+    end_s = clock() + SEEN_S
+    while _named(joined, local.ask(SYNC)) != joined and clock() < end_s:
+        sleep(LOOK_S)
 
 
 def _named(members: frozenset[str], found: Iterable[str]) -> frozenset[str]:

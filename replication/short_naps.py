@@ -13,8 +13,6 @@ Both functions are wrapped, and while they run, `sleep` of the module that they 
   and once more on the new timeline: promotions took 0.4 to 1.2 s instead of 0.3 s in the lab.
 - Before looking at the sync set: SETTLE_S. What decides is what PostgreSQL says then, as before; a standby
   that needs longer is looked at again in the next loop.
-- After telling PostgreSQL of the sync set (`SyncHandler.set_synchronous_standby_names`): RELOAD_S. "Usually
-  it takes 1ms", says Patroni, and sleeps 0.1 s, for which a handover would keep its clients waiting.
 """
 
 from __future__ import annotations
@@ -32,7 +30,6 @@ from replication.wrapping import wrap
 LOOK_S = 0.05
 PROMOTE_S = 1.0
 SETTLE_S = 0.3
-RELOAD_S = 0.01
 SIGNATURE = ("self",)
 
 Nap = Callable[[float], None]
@@ -86,11 +83,6 @@ def until_settled(ha: Any) -> Nap:
     return lambda seconds: time.sleep(min(seconds, SETTLE_S))
 
 
-def until_reloaded(handler: Any) -> Nap:
-    """A nap of RELOAD_S at most."""
-    return lambda seconds: time.sleep(min(seconds, RELOAD_S))
-
-
 def _is_taken(ha: Any) -> bool:
     try:
         return not ha.dcs.get_cluster().is_unlocked()
@@ -109,12 +101,8 @@ def install() -> None:
     # Patroni's modules import each other in a circle: `ha` alone cannot be the first.
     import patroni.postgresql  # noqa: F401  # pyright: ignore[reportMissingTypeStubs,reportUnusedImport]
     from patroni import ha  # pyright: ignore[reportMissingTypeStubs]
-    from patroni.postgresql import sync  # pyright: ignore[reportMissingTypeStubs]
 
     clock = Clock(time)
     for name, nap_of in WRAPPED.items():
         wrap(ha.Ha, name, SIGNATURE, partial(clock.napping, nap_of=nap_of))
-    told, signature = "set_synchronous_standby_names", ("self", "sync", "num")
-    wrap(sync.SyncHandler, told, signature, partial(clock.napping, nap_of=until_reloaded))
-    for module in (ha, sync):
-        setattr(module, "time", clock)  # noqa: B010
+    setattr(ha, "time", clock)  # noqa: B010

@@ -20,6 +20,7 @@ from replication.kept_members import (
     IS_PRIMARY,
     PATIENCE_S,
     RECORD,
+    SYNC,
     Memory,
     Taken,
     attached,
@@ -156,6 +157,7 @@ class World:
     def __init__(self, promoted_at_s: float, joined: dict[float, list[str]]) -> None:
         self.now, self.promoted_at_s, self.joined = 0.0, promoted_at_s, joined
         self.asked: list[str] = []
+        self.sync_at_s = 0.0
 
     def ask(self, sql: str) -> Any:
         self.asked.append(sql)
@@ -163,6 +165,8 @@ class World:
             return self.now >= self.promoted_at_s
         if sql == RECORD:
             return "0/4000100"
+        if sql == SYNC:
+            return ["dj-db2"] if self.now >= self.sync_at_s else []
         assert "sent_lsn >= '0/4000100' AND flush_lsn >= '0/4000100'" in sql
         return [name for at_s, names in self.joined.items() if self.now >= at_s for name in names]
 
@@ -180,6 +184,18 @@ def test_who_has_flushed_the_new_history_stays_and_is_waited_for(memory: Memory)
     assert candidate.swaps == []  # /sync names them already
     assert candidate.state_handler.waits_for == {"dj-db2"}
     assert 0.5 <= world.now < 0.6
+
+
+def test_patronis_next_loop_waits_until_postgresql_shows_who_is_sync(memory: Memory) -> None:
+    """Planted: a loop that looked sooner took the member out again (drill switchover-new-primary-dies)."""
+    candidate, world = Candidate(), World(0.0, {0.0: ["dj-db2"]})
+    world.sync_at_s = 0.5
+    assert world.settle(candidate) == {"dj-db2"}
+    assert world.now == pytest.approx(0.5, abs=0.05)
+    late = World(0.0, {0.0: ["dj-db2"]})
+    late.sync_at_s = 99.0
+    assert late.settle(Candidate()) == {"dj-db2"}
+    assert late.now == pytest.approx(kept_members.SEEN_S, abs=0.05)
 
 
 def test_nobody_who_comes_in_time_and_the_service_goes_on_alone(memory: Memory) -> None:

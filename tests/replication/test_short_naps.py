@@ -14,7 +14,6 @@ from patroni import ha as module
 from patroni.collections import CaseInsensitiveSet
 from patroni.dcs import Failover, SyncState
 from patroni.ha import Ha
-from patroni.postgresql import sync
 
 from replication import short_naps
 from replication.kept_offer import Offer
@@ -25,10 +24,7 @@ from replication.wrapping import ReplacedFunctionChanged
 def wrapped(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in short_naps.WRAPPED:
         monkeypatch.setattr(Ha, name, getattr(Ha, name))  # put back afterwards
-    for one in (module, sync):
-        monkeypatch.setattr(one, "time", one.time)
-    told = "set_synchronous_standby_names"
-    monkeypatch.setattr(sync.SyncHandler, told, getattr(sync.SyncHandler, told))
+    monkeypatch.setattr(module, "time", module.time)
     short_naps.install()
 
 
@@ -141,14 +137,6 @@ def test_a_nap_within_a_nap_ends_with_its_function():
     clock.napping(original, lambda ha: lambda seconds: slept.append(0.3))(None)
     clock.sleep(9)
     assert slept == [0.1, 0.3, 9]
-
-
-def test_postgresql_is_told_of_the_sync_set_without_a_tenth_of_a_second():
-    began = time.monotonic()
-    short_naps.until_reloaded(None)(5.0)
-    assert short_naps.RELOAD_S <= time.monotonic() - began < 1.0
-    told = inspect.getsource(sync.SyncHandler.set_synchronous_standby_names)
-    assert told.count("time.sleep(0.1)") == inspect.getsource(sync).count("time.sleep(") == 1
 
 
 def test_the_clock_goes_on():
