@@ -161,6 +161,7 @@ def _launch(config: Path) -> None:
         parting,
         quick_handover,
         remote_sync,
+        rewind_question,
         salvage_hook,
         salvage_settings,
         same_timeline,
@@ -176,6 +177,7 @@ def _launch(config: Path) -> None:
     etcd_home.install(order, is_healthy)
     offered_lock.install()
     fresh_lease.install()
+    rewind_question.install()
     short_naps.install()
     cleaned_beside.install()
     quick_handover.install()
