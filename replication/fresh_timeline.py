@@ -7,8 +7,11 @@ returns, Patroni and `pg_rewind` see one and the same timeline on both, and join
 
 So who is promoted without having seen the leader of `/sync` as a primary *on its own timeline* first leaves a
 number out: it puts a history file with nothing but a comment there. It stays: a standby that follows over the
-gap asks for it. And Patroni, which writes `/history` in every loop when the last line is not one below the
-primary's timeline, writes it once.
+gap asks for it. Where no promotion came of it, it goes again: with it this standby would not ask for the
+history of that number, should another host take it, and could not follow.
+
+And Patroni, which writes `/history` in every loop when the last line is not one below the primary's timeline,
+writes it once.
 """
 
 from __future__ import annotations
@@ -34,10 +37,11 @@ UNSETTLED = frozenset({"replica", "promoted"})  # holds the lock and comes to a 
 
 
 class Memory:
-    """`seen`: who was last seen as the primary on this member's own timeline."""
+    """`seen`: the last primary that was seen on this member's own timeline. `untidy`: a file may be left."""
 
     def __init__(self) -> None:
         self.seen: str | None = None
+        self.untidy = True
 
     def note(self, cluster: Any, name: str) -> None:
         """Look at one snapshot. Without a lock holder, or with its word missing, what was seen stays."""
@@ -69,15 +73,35 @@ def leave_out(wal: Path, timeline: int) -> int:
     return number
 
 
+def tidy(wal: Path) -> None:
+    """Remove the comments above the newest history: a promotion would have put one there. Raises OSError."""
+    for path in sorted(wal.glob("????????.history"), reverse=True):
+        if path.read_bytes() != COMMENT.encode():
+            return
+        path.unlink()
+        logger.info("%s is not left out: no promotion came of it", path.name)
+
+
 def touch_member(original: Callable[[Any], bool], memory: Memory) -> Callable[[Any], bool]:
     """In the place of the function of that name, which each loop calls."""
 
     def touch(self: Any) -> bool:
+        server = self.state_handler
         if self.cluster:
-            memory.note(self.cluster, self.state_handler.name)
+            memory.note(self.cluster, server.name)
+        if memory.untidy and server.role == "replica" and not self._async_executor.busy:
+            _tidy(server, memory)
         return original(self)
 
     return touch
+
+
+def _tidy(server: Any, memory: Memory) -> None:
+    try:
+        tidy(Path(server.data_dir) / "pg_wal")
+        memory.untidy = False
+    except OSError:
+        logger.exception("a left-out timeline was not looked for")
 
 
 def before_promotion(
@@ -88,7 +112,7 @@ def before_promotion(
     def process_sync_replication_prepromote(self: Any) -> bool:
         lost, name = self.cluster.sync.leader, self.state_handler.name
         if lost and lost != name and lost != memory.seen:
-            local = new()
+            local, memory.untidy = new(), True
             try:
                 timeline = int(local.ask(TIMELINE))
                 number = leave_out(Path(self.state_handler.data_dir) / "pg_wal", timeline)
@@ -98,7 +122,10 @@ def before_promotion(
             finally:
                 local.close()
             logger.info("leaves timeline %d to %s, which may have used it", number, lost)
-        return original(self)
+        promotes = original(self)
+        if memory.untidy and not promotes:
+            _tidy(self.state_handler, memory)
+        return promotes
 
     return process_sync_replication_prepromote
 

@@ -21,6 +21,7 @@ Whatever goes wrong in between leaves the gate, and Patroni's next loop sets up 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterable
@@ -182,7 +183,8 @@ def settle(
         logger.warning("/sync has changed: the gate stays shut")
         return frozenset()
     ha.state_handler.sync_handler.set_synchronous_standby_names(set(joined))
-    _until_seen(joined, taken.local, sleep, clock)
+    with contextlib.suppress(psycopg2.Error, TimeoutError):  # the gate is open by now
+        _until_seen(joined, taken.local, sleep, clock)
     logger.info("acknowledges with %s", ", ".join(sorted(joined)) or "nobody: no kept member came in time")
     return joined
 

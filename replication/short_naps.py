@@ -20,7 +20,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from functools import partial, wraps
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -49,17 +49,15 @@ class Clock:
         nap: Nap | None = getattr(self._own, "nap", None)
         (nap or self._module.sleep)(seconds)
 
-    def napping(self, original: Callable[..., Any], nap_of: Callable[[Any], Nap]) -> Callable[..., Any]:
+    def napping(self, original: Callable[[Any], Any], nap_of: Callable[[Any], Nap]) -> Callable[[Any], Any]:
         """The function, with `nap_of(self)` instead of `sleep` in the thread that runs it."""
 
-        @wraps(original)
-        def function(owner: Any, *words: Any, **named: Any) -> Any:
-            before: Nap | None = getattr(self._own, "nap", None)
-            self._own.nap = nap_of(owner)
+        def function(ha: Any) -> Any:
+            self._own.nap = nap_of(ha)
             try:
-                return original(owner, *words, **named)
+                return original(ha)
             finally:
-                self._own.nap = before
+                self._own.nap = None
 
         return function
 

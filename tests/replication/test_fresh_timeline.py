@@ -66,6 +66,14 @@ def test_the_number_above_all_that_are_there_is_left_out(tmp_path: Path) -> None
     assert leave_out(tmp_path, 6) == 11
 
 
+def test_comments_above_the_newest_history_go_and_those_below_it_stay(tmp_path: Path) -> None:
+    """Planted: a standby with a comment for 9 does not ask for the history of 9, and cannot follow."""
+    for number, text in ((6, COMMENT), (7, "6\t0/5\treason\n"), (8, COMMENT), (9, COMMENT)):
+        (tmp_path / f"{number:08X}.history").write_text(text)
+    fresh_timeline.tidy(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["00000006.history", "00000007.history"]
+
+
 class Promoted(Ha):
     """dj-db2 on the way to its promotion."""
 
@@ -109,6 +117,28 @@ def test_after_one_that_was_not_seen_its_number_is_left_out(data: Path) -> None:
     memory.note(cluster("dj-db1"), "dj-db2")
     assert promotes(memory, cluster(None, leader="gg-db1"), data)
     assert left_out(data) == ["00000008.history"]
+
+
+def test_a_promotion_that_is_postponed_leaves_no_number_out(data: Path) -> None:
+    """Planted: /sync had changed, and another host took the number."""
+    local: Any = SimpleNamespace(ask=lambda sql: 7, close=lambda: None)
+    step = fresh_timeline.before_promotion(lambda ha: False, Memory(), lambda: local)
+    assert not step(Promoted(cluster(None, leader="gg-db1"), data))
+    assert left_out(data) == []
+
+
+@pytest.mark.parametrize(
+    ("role", "busy", "stays"), [("replica", False, False), ("replica", True, True), ("primary", False, True)]
+)
+def test_a_promotion_that_did_not_come_is_tidied_up_once(
+    data: Path, role: str, busy: bool, stays: bool
+) -> None:
+    (data / "pg_wal" / "00000008.history").write_text(COMMENT)
+    memory, ha = Memory(), Promoted(cluster("dj-db1"), data)
+    ha.state_handler.role = role
+    ha._async_executor = SimpleNamespace(busy=busy)
+    assert fresh_timeline.touch_member(lambda ha: True, memory)(ha)
+    assert (bool(left_out(data)), memory.untidy) == (stays, stays)
 
 
 @pytest.mark.parametrize("failure", [psycopg2.OperationalError("gone"), TimeoutError("slow")])

@@ -119,28 +119,9 @@ def test_other_naps_and_other_threads_sleep_as_they_did(monkeypatch: pytest.Monk
         beside.start()
         beside.join()
 
-    outer = clock.napping(original, lambda ha: lambda seconds: slept.append(-seconds))
-    outer(None)
+    clock.napping(original, lambda ha: lambda seconds: slept.append(-seconds))(None)
     clock.sleep(9)
     assert slept == [-7, 8, 9]
-
-
-def test_a_nap_within_a_nap_ends_with_its_function():
-    slept: list[float] = []
-    clock = short_naps.Clock(SimpleNamespace(sleep=slept.append))  # pyright: ignore[reportArgumentType]
-    inner = clock.napping(lambda handler: clock.sleep(1), lambda handler: lambda seconds: slept.append(0.1))
-
-    def original(ha: object) -> None:
-        inner(None)
-        clock.sleep(7)
-
-    clock.napping(original, lambda ha: lambda seconds: slept.append(0.3))(None)
-    clock.sleep(9)
-    assert slept == [0.1, 0.3, 9]
-
-
-def test_the_clock_goes_on():
-    clock = short_naps.Clock(time)
     assert clock.time() == pytest.approx(time.time(), abs=5)
 
 
