@@ -20,7 +20,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from functools import partial
+from functools import partial, wraps
 from types import ModuleType
 from typing import Any
 
@@ -52,6 +52,7 @@ class Clock:
     def napping(self, original: Callable[[Any], Any], nap_of: Callable[[Any], Nap]) -> Callable[[Any], Any]:
         """The function, with `nap_of(self)` instead of `sleep` in the thread that runs it."""
 
+        @wraps(original)  # others wrap the same function, and look at its parameters
         def function(ha: Any) -> Any:
             self._own.nap = nap_of(ha)
             try:
