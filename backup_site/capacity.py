@@ -10,12 +10,14 @@ from dataclasses import dataclass
 
 from hanbat.errors import HanbatError
 from hanbat.topology import Host, HostRole, Topology
+from replication.layout import observers
 
 # Connections of PostgreSQL that the poolers may not use.
 SUPERUSER_RESERVED = 3  # superuser_reserved_connections, PostgreSQL's default
 PATRONI_CONNECTIONS = 5  # Patroni's own: loop, REST, heartbeat, rewind, one to spare
 OPERATOR_CONNECTIONS = 4  # psql, audits, checks on the primary
 MIGRATION_CONNECTIONS = 1  # of each app host, past the pooler
+OBSERVER_CONNECTIONS = 5  # of each observer, at most: failover.probe_lines, and the canary's
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +55,10 @@ class PoolsDoNotFit(HanbatError):
 
 
 def reserved_connections(topology: Topology) -> int:
-    """Connections that are no pooler's: superuser, Patroni, operators, migrations."""
-    hosts = len(topology.hosts_with(HostRole.APP))
-    return SUPERUSER_RESERVED + PATRONI_CONNECTIONS + OPERATOR_CONNECTIONS + MIGRATION_CONNECTIONS * hosts
+    """Connections that are no pooler's: superuser, Patroni, operators, migrations, observers."""
+    people = MIGRATION_CONNECTIONS * len(topology.hosts_with(HostRole.APP)) + OPERATOR_CONNECTIONS
+    watching = OBSERVER_CONNECTIONS * len(observers(topology)) + PATRONI_CONNECTIONS
+    return SUPERUSER_RESERVED + people + watching
 
 
 def sizes(topology: Topology, host: Host, full: FullLoad = FULL_LOAD) -> Sizes:

@@ -18,6 +18,7 @@ Read the modules in this order; each holds one idea:
 Around that core, what touches the world:
 
 - `probe_sql`, `streaks`: one question to one host; many of them as "unreachable for 1.7 s without a break".
+- `probe_lines`: the connections of an observer to one host: a lost packet is not a silent host.
 - `canary`: a primary that answers and cannot write, because its disk hangs or is full.
 - `publication`, `observer`: what an observer writes to etcd under its lease, and its threads.
 - `etcd_json`, `etcd_dcs`: the HTTP gateway of etcd; bounded, and nothing is sent twice that may have acted.

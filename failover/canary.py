@@ -33,9 +33,6 @@ logger = logging.getLogger("observer")
 class Limits:
     """Bounds of one probe. `starved_ms`: a probe that took so much longer than its limit says nothing."""
 
-    answer_ms: int = 350
-    attempts_ms: tuple[int, ...] = (150, 150)  # to reach the host with a new connection; then what is left
-    connect_ms: int = 700  # with the first answer: a new connection costs the server a process
     starved_ms: int = 400
     commit_every_ms: int = 500
     commit_ms: int = 1500  # a canary commit under way for longer: the primary cannot commit

@@ -1,4 +1,4 @@
-"""One database host asked over one connection that is kept open: can it be used, and how far is it?
+"""One database host asked over connections that are kept open: can it be used, and how far is it?
 
 A host is reachable when PostgreSQL itself answers a query in time. A primary must also write
 (`failover.canary`).
@@ -13,10 +13,10 @@ from typing import Any
 import psycopg2
 
 from failover.canary import Canary, Limits, first_line
+from failover.probe_lines import Lines, Patience, Row, Silent
 from failover.publication import Detail
 from failover.streaks import Probe
 from failover.view import Reach, Role
-from replication.async_sql import answered, reached
 
 QUERY = """
 SELECT pg_is_in_recovery(),
@@ -36,63 +36,38 @@ NOT_READY = re.compile(
 )
 
 
-class Silent(Exception):
-    """No answer in time."""
-
-
 class SqlProbe:
     """Probes one host; for one thread. `dsn` has no password in its text that is ever logged."""
 
-    def __init__(self, dsn: str, clock_ms: Callable[[], int], limits: Limits | None = None) -> None:
-        self._dsn = dsn
+    def __init__(
+        self,
+        dsn: str,
+        clock_ms: Callable[[], int],
+        limits: Limits | None = None,
+        patience: Patience | None = None,
+    ) -> None:
         self._clock_ms = clock_ms
         self._limits = limits or Limits()
-        self._connection: Any = None
+        self._lines = Lines(dsn, QUERY, clock_ms, patience or Patience())
         self._canary = Canary(dsn, clock_ms, self._limits)
 
     def probe(self) -> Probe:
         """Never raises: what went wrong is the outcome."""
-        began = self._clock_ms()
-        limit = self._limits.answer_ms if self._connection is not None else self._limits.connect_ms
+        began, limit = self._clock_ms(), self._lines.limit_ms()
         try:
-            row = self._ask(began + limit)
-        except (psycopg2.Error, Silent, OSError, ValueError) as error:
-            self._close()
+            row = self._lines.ask()
+            outcome = outcome_of(row, began, self._clock_ms())
+        except Silent as error:
             self._canary.close()
             return self._failed(began, limit, error)
-        outcome = outcome_of(row, began, self._clock_ms())
+        except (psycopg2.Error, OSError, ValueError) as error:
+            self._lines.close()
+            self._canary.close()
+            return self._failed(began, limit, error)
         if outcome.role is not Role.PRIMARY:
             self._canary.close()
             return outcome
         return self._canary.judge(outcome)
-
-    def _ask(self, end_ms: int) -> tuple[Any, ...]:
-        connection = self._connection if self._connection is not None else self._connected(end_ms)
-        cursor: Any = connection.cursor()
-        cursor.execute(QUERY)
-        self._wait(end_ms)
-        row = cursor.fetchone()
-        cursor.close()
-        return tuple(row)
-
-    def _connected(self, end_ms: int) -> Any:
-        """TCP sends a first packet that was lost again after a whole second. A host that was cut off for a
-        moment would be silent for much longer than it was: so what has not reached it soon is begun anew.
-        """
-        for attempt_ms in (*self._limits.attempts_ms, self._limits.connect_ms):
-            self._connection = psycopg2.connect(self._dsn, async_=1)
-            left_ms = end_ms - self._clock_ms()
-            if reached(self._connection, min(attempt_ms, left_ms) / 1000):
-                self._wait(end_ms)
-                return self._connection
-            self._close()
-            if self._clock_ms() >= end_ms:
-                break
-        raise Silent("no answer in time")
-
-    def _wait(self, end_ms: int) -> None:
-        if not answered(self._connection, (end_ms - self._clock_ms()) / 1000):
-            raise Silent("no answer in time")
 
     def _failed(self, began: int, limit: int, error: Exception) -> Probe:
         ended = self._clock_ms()
@@ -100,11 +75,6 @@ class SqlProbe:
             return Probe(began, ended, Reach.UNKNOWN, detail=Detail("the observer was starved"))
         reach, why = reach_of(error)
         return Probe(began, ended, reach, detail=Detail(why))
-
-    def _close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
 
 
 def reach_of(error: Exception) -> tuple[Reach, str]:
@@ -123,7 +93,7 @@ def reach_of(error: Exception) -> tuple[Reach, str]:
     return Reach.UNKNOWN, text
 
 
-def outcome_of(row: tuple[Any, ...], began_ms: int, ended_ms: int) -> Probe:
+def outcome_of(row: Row, began_ms: int, ended_ms: int) -> Probe:
     """A row of QUERY. `sync_lsn` only when every standby that a commit waits for is connected."""
     standby, lsn, replayed, number, flushed, names, xid = row
     if standby:

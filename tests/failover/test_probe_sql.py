@@ -10,10 +10,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from failover.canary import Limits
 from failover.config import Config, load
 from failover.observer import monotonic_ms
 from failover.policy import Policy
-from failover.probe_sql import Limits, SqlProbe
+from failover.probe_lines import Patience
+from failover.probe_sql import SqlProbe
 from failover.streaks import seen
 from failover.view import Reach, Role
 
@@ -148,13 +150,13 @@ def test_a_first_packet_that_is_lost_is_not_waited_for(port: int, config: Config
         probe = SqlProbe(dsn(config, port).replace(str(port), str(own)), monotonic_ms)
         found = probe.probe()
     assert found.reach is Reach.REACHABLE
-    assert found.ended_ms - found.began_ms < Limits().connect_ms
+    assert found.ended_ms - found.began_ms < Patience().connect_ms
 
 
 def test_without_new_attempts_it_would_be_waited_for(port: int, config: Config) -> None:
     with losing_first_packets(port, 0.2) as own:
         address = dsn(config, port).replace(str(port), str(own))
-        found = SqlProbe(address, monotonic_ms, Limits(attempts_ms=())).probe()
+        found = SqlProbe(address, monotonic_ms, patience=Patience(attempts_ms=())).probe()
     assert found.reach is Reach.UNREACHABLE
 
 
@@ -163,7 +165,7 @@ def test_a_host_that_is_gone_is_given_up_in_time(port: int, config: Config) -> N
         probe = SqlProbe(dsn(config, port).replace(str(port), str(own)), monotonic_ms)
         found = probe.probe()
     assert (found.reach, found.detail.why) == (Reach.UNREACHABLE, "silent")
-    assert 600 <= found.ended_ms - found.began_ms <= Limits().connect_ms + Limits().starved_ms
+    assert 600 <= found.ended_ms - found.began_ms <= Patience().connect_ms + Limits().starved_ms
 
 
 def test_the_primary_tells_how_many_transactions_have_ended(port: int, config: Config) -> None:
