@@ -115,7 +115,7 @@ class Replication(Part):
         le=parse("60s"),
     )
     drag_time: Duration = setting(
-        "5s",
+        "4s",
         "One that drags for so long leaves the sync set; after as long below half, mostly, it is back.",
         ge=parse("3s"),
         le=parse("1h"),

@@ -88,8 +88,14 @@ class Machine:
             f"--network-namespace-path=/run/netns/{self.namespace}", f"--capability={CAPABILITIES}",
             "--resolv-conf=off", "--timezone=off", "--link-journal=no", "--console=read-only",
         ]  # fmt: skip
-        # nspawn's own lock files would outlive a killed machine; the lab has a lock of its own.
-        start(group, argv, self.console, env={"SYSTEMD_NSPAWN_LOCK": "0", "SYSTEMD_LOG_LEVEL": "warning"})
+        # nspawn's own lock files would outlive a killed machine; the lab has a lock of its own. The network
+        # is the machine's own, and so are its settings (/etc/sysctl.d).
+        env = {
+            "SYSTEMD_NSPAWN_LOCK": "0",
+            "SYSTEMD_LOG_LEVEL": "warning",
+            "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network",
+        }
+        start(group, argv, self.console, env=env)
 
     def leader(self) -> int | None:
         """The machine's PID 1, by its number here; None when the machine does not run."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from backup_site.capacity import sizes
+from backup_site.capacity import RESERVE_AFTER_S, sizes
 from hanbat.rendering import File, template
 from hanbat.secrets_file import Secrets
 from hanbat.topology import Host, HostRole, Site, Topology
@@ -67,6 +67,7 @@ def _base(topology: Topology, host: Host) -> Iterator[File]:
     yield File("/etc/sysusers.d/hanbat.conf", _text("sysusers.conf.j2", topology, host))
     yield File("/etc/ssh/sshd_config.d/hanbat.conf", _text("sshd.conf.j2", topology, host))
     yield File("/etc/systemd/journald.conf.d/hanbat.conf", _text("journald.conf.j2", topology, host))
+    yield File("/etc/sysctl.d/90-hanbat.conf", _text("sysctl.conf.j2", topology, host))
     wants = _text("multi-user.conf.j2", topology, host, units=(*units(host), *controllers(topology, host)))
     yield File(f"{UNITS}/multi-user.target.d/hanbat.conf", wants)
 
@@ -84,7 +85,8 @@ def _proxies(topology: Topology, host: Host, secrets: Secrets) -> Iterator[File]
     edge = _text("haproxy.cfg.j2", topology, host, sites=sites, carried=carried)
     yield File("/etc/hanbat/haproxy.cfg", edge)
     yield File(f"{UNITS}/hanbat-haproxy.service", _text("hanbat-haproxy.service.j2", topology, host))
-    pooler = _text("pgbouncer.ini.j2", topology, host, ";", sizes=carried[host.name])
+    mine = carried[host.name]
+    pooler = _text("pgbouncer.ini.j2", topology, host, ";", sizes=mine, reserve_after_s=RESERVE_AFTER_S)
     yield File("/etc/hanbat/pgbouncer.ini", pooler)
     users = _text("pgbouncer-users.txt.j2", topology, host, ";", secrets=secrets, verifier=verifier)
     yield File("/etc/hanbat/pgbouncer-users.txt", users, mode=0o600, owner="postgres", group="postgres")

@@ -26,6 +26,12 @@ def parameters(topology: Topology) -> dict[str, str]:
         "wal_receiver_timeout": silent,
         "wal_receiver_status_interval": "1s",
         "wal_retrieve_retry_interval": "1s",
+        # The first change of a page after a checkpoint logs all of it: a commit waits for that to cross
+        # the WAN. And few checkpoints: initdb takes these two from the segment's size (`layout`), which
+        # would be 64 MB and 5 MB.
+        "wal_compression": "lz4" if server.version >= 15 else "on",
+        "max_wal_size": "1GB",
+        "min_wal_size": "80MB",
         "max_slot_wal_keep_size": f"{timing.max_slot_wal_keep_size_mb}MB",
         # A standby serves no application reads: its queries must delay neither the primary's vacuum
         # nor, for long, its own replay and with it a promotion.

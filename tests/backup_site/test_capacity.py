@@ -24,7 +24,8 @@ def loaded(draw: st.DrawFn) -> Topology:
 
 
 def connections(made: Topology) -> int:
-    pools = sum(sizes(made, host).pool_size for host in made.hosts_with(HostRole.APP))
+    carried = [sizes(made, host) for host in made.hosts_with(HostRole.APP)]
+    pools = sum(one.pool_size + one.reserve_size for one in carried)
     return pools + reserved_connections(made)
 
 
@@ -64,3 +65,5 @@ def test_the_backup_of_the_reference_shape_carries_half() -> None:
     assert sum(host.workers for host in primary) == FULL_LOAD.workers == 2 * backup.workers
     assert sum(host.edge_maxconn for host in primary) == FULL_LOAD.requests == 2 * backup.edge_maxconn
     assert primary[0].pool_size == primary[1].pool_size == backup.pool_size
+    threads = backup.workers * FULL_LOAD.threads
+    assert backup.pool_size + backup.reserve_size >= threads
