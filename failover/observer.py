@@ -18,7 +18,9 @@ from failover.streaks import Probe, Streak, extended, seen
 from failover.view import HostSeen, Reach
 
 PROBE_PERIOD_S = 0.25
-PRIMARY_PERIOD_S = 0.125  # between two probes of the primary: its silence is known from the first that fails
+# Between two probes of the primary and of the hosts beside it: silence is known from the first that fails,
+# and a site is lost when the last of its hosts is.
+PRIMARY_PERIOD_S = 0.125
 STALE_MS = 1000  # no probe of a host has ended for longer: nothing is known of it
 PULSE_PERIOD_S = 0.4
 ALARM_PERIOD_S = 0.08  # between pulses while the primary is missed
@@ -55,8 +57,11 @@ class Sight:
         hosts: tuple[str, ...],
         clock_ms: Callable[[], int] = monotonic_ms,
         edges: tuple[str, ...] = (),
+        sites: Mapping[str, str] | None = None,
     ) -> None:
+        """`sites`: host -> its site."""
         self._hosts = hosts
+        self._sites = sites or {}
         self._clock_ms = clock_ms
         self._edges: dict[str, EdgeStreak | None] = dict.fromkeys(edges)
         self._operation: tuple[int, int] | None = None  # revision, and since when it has been known
@@ -114,26 +119,31 @@ class Sight:
     def period_s(self, host: str) -> float:
         """Between two probes of a host."""
         with self._lock:
-            return PRIMARY_PERIOD_S if host == self._primary else PROBE_PERIOD_S
+            primary = self._primary
+        return PRIMARY_PERIOD_S if primary and self._beside(host, primary) else PROBE_PERIOD_S
 
     def missed(self) -> tuple[HostSeen, ...]:
-        """The primary, if it was there and is lately unreachable: the next second may decide.
+        """The primary, if it was there and is lately unreachable: the next second may decide. With it, who
+        is missed beside it: if the site is lost, the last of its hosts decides.
 
         Nobody else, and nobody who hands over: hurry costs the processor that a promotion, or the clients
         that come back, need now.
         """
         with self._lock:
             primary, planned = self._primary, self._planned
-        if planned:
-            return ()
-        return tuple(
-            one
+        lately = {
+            one.host: one
             for one in self.pulse("", "", 0).hosts
-            if one.reach is Reach.UNREACHABLE
-            and one.for_ms < ALARM_MS
-            and one.host in self._met
-            and primary in (None, one.host)
-        )
+            if one.reach is Reach.UNREACHABLE and one.for_ms < ALARM_MS and one.host in self._met
+        }
+        if planned or (primary is not None and primary not in lately):
+            return ()
+        return tuple(one for one in lately.values() if primary is None or self._beside(one.host, primary))
+
+    def _beside(self, host: str, primary: str) -> bool:
+        """Whether it is the primary, or a host of the primary's site."""
+        home = self._sites.get(primary)
+        return host == primary or (home is not None and self._sites.get(host) == home)
 
 
 @dataclass

@@ -140,7 +140,8 @@ def main(argv: list[str]) -> int:
     """Runs until it is stopped."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(name)s: %(message)s")
     config = configuration.load(Path(argv[1]))
-    sight = Sight(tuple(host.name for host in config.hosts), edges=tuple(edge.site for edge in config.edges))
+    sites = {host.name: host.site for host in config.hosts}
+    sight = Sight(tuple(sites), edges=tuple(edge.site for edge in config.edges), sites=sites)
     observe(config, sight, lambda: False)
     dcs = config.dcs()
     executor = Executor(dcs, Journal(monotonic_ms), monotonic_ms)

@@ -73,10 +73,34 @@ def test_a_primary_that_hands_over_as_planned_is_no_reason_to_hurry() -> None:
     assert [one.host for one in sight.missed()] == ["dj-db1"]
 
 
-def test_the_primary_is_probed_twice_as_often() -> None:
-    sight = Sight(("dj-db1", "gg-db1"))
-    sight.take_primary("gg-db1")
-    assert (sight.period_s("dj-db1"), sight.period_s("gg-db1")) == (PROBE_PERIOD_S, PRIMARY_PERIOD_S)
+SITES = {"dj-db1": "daejeon", "dj-db2": "daejeon", "gg-db1": "gyeonggi"}
+
+
+@pytest.mark.parametrize(("primary", "often"), [("dj-db1", {"dj-db1", "dj-db2"}), ("gg-db1", {"gg-db1"})])
+def test_the_primary_and_who_stands_beside_it_are_probed_twice_as_often(
+    primary: str, often: set[str]
+) -> None:
+    sight = Sight(tuple(SITES), sites=SITES)
+    assert {sight.period_s(host) for host in SITES} == {PROBE_PERIOD_S}
+    sight.take_primary(primary)
+    assert {host for host in SITES if sight.period_s(host) == PRIMARY_PERIOD_S} == often
+    assert {host for host in SITES if sight.period_s(host) == PROBE_PERIOD_S} == SITES.keys() - often
+
+
+def test_with_the_primary_its_whole_site_is_missed_and_nobody_else() -> None:
+    """Planted: the pulse was written when the primary's window was over, and the last host of the lost site
+    waited for the next."""
+    clock = Clock()
+    sight = Sight(tuple(SITES), clock, sites=SITES)
+    sight.take_primary("dj-db1")
+    for host in SITES:
+        sight.take(host, Probe(0, 10, Reach.REACHABLE))
+    sight.take("dj-db2", Probe(20, 300, Reach.UNREACHABLE))
+    clock.now_ms = 400
+    assert sight.missed() == ()  # the primary is there
+    sight.take("gg-db1", Probe(20, 300, Reach.UNREACHABLE))
+    sight.take("dj-db1", Probe(100, 400, Reach.UNREACHABLE))
+    assert [(one.host, one.for_ms) for one in sight.missed()] == [("dj-db1", 300), ("dj-db2", 380)]
 
 
 @pytest.mark.parametrize(
