@@ -42,6 +42,7 @@ class Patience:
     connect_ms: int = 700  # with the first answer: a new connection costs the server a process
     kept_ms: int = 1000  # a question without an answer, or a login, is given up
     spare: int = 2  # connections that are kept open
+    refused_ms: int = 5000  # after a refused login, until another is tried beside a connection that works
     most: int = 4  # at once, with those that are silent
 
 
@@ -118,6 +119,7 @@ class Lines:
         self._patience = patience
         self._lines: list[Line] = []  # the one that has rested longest comes first
         self._error: psycopg2.Error | None = None  # why what was begun in this call has failed
+        self._refused: int | None = None  # when a login was, the last time
         self._answered = 0  # when the newest question that has an answer was asked
 
     def limit_ms(self) -> int:
@@ -159,7 +161,10 @@ class Lines:
             if not line.is_idle and now - line.began >= self._patience.kept_ms:
                 self._drop(line)
         good = sum(not line.asked or now - line.began < self._patience.answer_ms for line in self._lines)
-        if good < self._patience.spare and len(self._lines) < self._patience.most:
+        wanted = self._patience.spare
+        if self._refused is not None and now - self._refused < self._patience.refused_ms:
+            wanted = 1
+        if good < wanted and len(self._lines) < self._patience.most:
             self._lines.append(Line(self._dsn, self._patience, now))
 
     def _look(self, began: int, now: int) -> Row | None:
@@ -170,6 +175,8 @@ class Lines:
                 row = line.look(now)
             except psycopg2.Error as error:
                 self._drop(line)
+                if not line.asked:
+                    self._refused = now
                 if line.began >= began:
                     self._error = error
                     if line.asked:
