@@ -26,6 +26,13 @@ from .seeing import primaries, ready_at, until, whole
 
 pytestmark = [pytest.mark.lab, pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root")]
 SIGNER = "홍길동 (Hong Gil-dong), duty officer"
+READ_SIGNED = """
+import json
+from failover import config
+read = config.load(config.PATH).dcs().snapshot()
+signed = [entry.value for key, entry in read.items() if key.startswith("hanbat/signed/")]
+print(json.dumps([json.loads(one) for one in signed]))
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -80,6 +87,11 @@ def failover(lab: Lab, host: str, to: str, *more: str) -> tuple[int, dict[str, A
     return said.returncode, json.loads(said.stdout) if said.stdout.strip() else {}, said.stderr
 
 
+def signed(lab: Lab, host: str) -> list[dict[str, Any]]:
+    """What stands in etcd of everyone who has signed."""
+    return json.loads(lab.run(host, ["python3", "-c", READ_SIGNED], timeout_s=20).stdout)
+
+
 def salvaged(lab: Lab, host: str, name: str) -> bool:
     """Whether the host kept a row of this name, and knows that the new primary lacks it."""
     listed = lab.run(host, ["hanbat", "salvage", "list", "--json"], timeout_s=20)
@@ -119,6 +131,10 @@ def test_what_is_lost_was_signed_for_kept_and_named(lab: Lab) -> None:
 
     status, _, said = failover(lab, spare, backup.name, *wrong, plan["plan"]["cluster"])
     assert status == 0, said
+    (record,) = [one for one in signed(lab, spare) if one["by"] == SIGNER]
+    assert (record["old"], record["candidate"]) == (old, spare)
+    assert "candidate_in_sync" in record["not_proved"]
+    assert record["lost_bytes"] > 0
     until(lambda: primaries(lab) == [spare], what=f"{spare} is the primary", limit_s=10)
     until(lambda: ready_at(lab, backup.name) == (200, backup.name), what="the backup serves", limit_s=15)
     assert register(lab, backup.name, after) == 201
