@@ -6,12 +6,15 @@ import argparse
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from .engine import Violation
 from .incidents import Plan, play
 from .rules import MENDED, UPSTREAM
 from .world import Settings, World
+
+TELL_S = 30.0  # between two lines of progress
 
 
 @dataclass
@@ -56,11 +59,15 @@ def many(
     settings: Settings | None = None,
     plan: Plan | None = None,
     stop_at_first: bool = False,
+    tell: Callable[[Tally], None] = lambda tally: None,
 ) -> Tally:
-    """Runs until so many incidents have been injected."""
+    """Runs until so many incidents have been injected, or until Ctrl-C: what was played then counts."""
     tally, seed = Tally(), first_seed
     while tally.incidents < incidents:
-        world, found = one(seed, settings, plan)
+        try:
+            world, found = one(seed, settings, plan)
+        except KeyboardInterrupt:
+            break
         tally.runs += 1
         tally.incidents += world.engine.incidents
         tally.takeovers += world.invariants.takeovers
@@ -74,6 +81,7 @@ def many(
             if stop_at_first:
                 break
         seed += 1
+        tell(tally)
     return tally
 
 
@@ -90,11 +98,21 @@ def main() -> int:
         print("\n".join(world.engine.trace))
         return 1 if found else 0
     begin = time.monotonic()
-    tally = many(given.incidents, given.seed, settings)
+    told = begin
+
+    def tell(tally: Tally) -> None:
+        nonlocal told
+        if time.monotonic() - told >= TELL_S:
+            told = time.monotonic()
+            print(f"  {told - begin:.0f} s: {tally}", file=sys.stderr)
+
+    tally = many(given.incidents, given.seed, settings, tell=tell)
     print(f"{tally}; {time.monotonic() - begin:.0f} s")
     for seed, what in list(tally.failures.items())[:20]:
         print(f"  seed {seed}: {what}")
-    return 1 if tally.failures else 0
+    if tally.incidents < given.incidents:
+        print(f"  interrupted: {given.incidents} were asked for")
+    return 1 if tally.failures or tally.incidents < given.incidents else 0
 
 
 if __name__ == "__main__":
