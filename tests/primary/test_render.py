@@ -150,7 +150,7 @@ def test_the_protection_modes(mode: ProtectionMode, synchronous: bool, strict: b
     assert (dcs["maximum_lag_on_failover"] == 3 * 2**20) is (mode is ProtectionMode.MAX_PERFORMANCE)
     unit = next(f.text for f in tree(made, host, SECRETS) if f.path.endswith("hanbat-patroni.service"))
     assert f"HANBAT_PROTECTION_MODE={mode.value}\n" in unit
-    assert "HANBAT_DRAG_LIMIT_S=0.5 HANBAT_DRAG_TIME_S=5.0\n" in unit
+    assert "HANBAT_DRAG_LIMIT_S=0.5 HANBAT_DRAG_TIME_S=4.0\n" in unit
     assert ("HANBAT_REMOTE_MEMBERS=two-db1" in unit) is (mode is ProtectionMode.MAX_PROTECTION)
 
 
