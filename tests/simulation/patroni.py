@@ -115,15 +115,19 @@ class Patroni(Requests):
                 yield from self.demote()
             return
         offer = offer_in(snapshot)
-        if offer is not None and (yield from self.switchover(offer)):
+        if offer is not None and (yield from self.switchover(offer, snapshot)):
             return
         yield from self.enforce_primary(snapshot)
 
-    def switchover(self, offer: Entry) -> Step:
-        """`process_manual_failover_from_leader`."""
-        value, server = json.loads(offer.value), self.server
+    def switchover(self, offer: Entry, snapshot: Snapshot) -> Step:
+        """`process_manual_failover_from_leader`. A host that /sync does not name is no candidate: it could
+        not take the lock, and nobody else would while it answers (`get_failover_candidates`).
+        """
+        value, server, sync = json.loads(offer.value), self.server, snapshot[SYNC].value
         candidate = value["member"]
+        active = snapshot[CONFIG].value["mode"] != "off" and sync != NOBODY
         able = candidate in server.sessions and self.network.both_ways(self.host, candidate)
+        able = able and (not active or candidate in sync.members)
         if value["leader"] == self.host and candidate != self.host and able and server.primary:
             self.log(f"hands over to {candidate}")
             yield from self.demote()
