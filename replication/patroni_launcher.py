@@ -167,6 +167,7 @@ def _launch(config: Path) -> None:
         same_timeline,
         short_naps,
         shown_commit,
+        stale_offer,
     )
 
     check_version(__version__)
@@ -188,6 +189,7 @@ def _launch(config: Path) -> None:
         parting.install()
         kept_members.install()
         fresh_timeline.install()
+        stale_offer.install()
     shown_commit.install()
     same_timeline.install()
     if mode == MAX_AVAILABILITY:

@@ -344,7 +344,9 @@ class Patroni(Requests):
         if offer is not None:
             if candidate == self.host:
                 return True
-            if self.answers(candidate) and self.servers.by_host[candidate].running:
+            stale = sync != NOBODY and candidate not in sync.members | {sync.leader}
+            waited_for = not (stale and self.rules.named_candidate)
+            if waited_for and self.answers(candidate) and self.servers.by_host[candidate].running:
                 return False
         members = sync.members | {sync.leader} if sync != NOBODY else frozenset(self.peers)
         rivals = [name for name in sorted(members) if name != self.host]
