@@ -115,19 +115,15 @@ class Patroni(Requests):
                 yield from self.demote()
             return
         offer = offer_in(snapshot)
-        if offer is not None and (yield from self.switchover(offer, snapshot)):
+        if offer is not None and (yield from self.switchover(offer)):
             return
         yield from self.enforce_primary(snapshot)
 
-    def switchover(self, offer: Entry, snapshot: Snapshot) -> Step:
-        """`process_manual_failover_from_leader`. A host that /sync does not name is no candidate: it could
-        not take the lock, and nobody else would while it answers (`get_failover_candidates`).
-        """
-        value, server, sync = json.loads(offer.value), self.server, snapshot[SYNC].value
+    def switchover(self, offer: Entry) -> Step:
+        """`process_manual_failover_from_leader`."""
+        value, server = json.loads(offer.value), self.server
         candidate = value["member"]
-        active = snapshot[CONFIG].value["mode"] != "off" and sync != NOBODY
         able = candidate in server.sessions and self.network.both_ways(self.host, candidate)
-        able = able and (not active or candidate in sync.members)
         if value["leader"] == self.host and candidate != self.host and able and server.primary:
             self.log(f"hands over to {candidate}")
             yield from self.demote()
@@ -344,9 +340,7 @@ class Patroni(Requests):
         if offer is not None:
             if candidate == self.host:
                 return True
-            stale = sync != NOBODY and candidate not in sync.members | {sync.leader}
-            waited_for = not (stale and self.rules.named_candidate)
-            if waited_for and self.answers(candidate) and self.servers.by_host[candidate].running:
+            if self.answers(candidate) and self.servers.by_host[candidate].running:
                 return False
         members = sync.members | {sync.leader} if sync != NOBODY else frozenset(self.peers)
         rivals = [name for name in sorted(members) if name != self.host]
