@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backup_site.capacity import FULL_LOAD, PoolsDoNotFit, reserved_connections, sizes
+from backup_site.capacity import (
+    FULL_LOAD,
+    OBSERVER_CONNECTIONS,
+    PoolsDoNotFit,
+    reserved_connections,
+    sizes,
+)
+from failover.probe_lines import Patience
 from hanbat.topology import HostRole, Topology
 
 from ..replication.topologies import SHAPES, topology
@@ -67,3 +74,8 @@ def test_the_backup_of_the_reference_shape_carries_half() -> None:
     assert primary[0].pool_size == primary[1].pool_size == backup.pool_size
     threads = backup.workers * FULL_LOAD.threads
     assert backup.pool_size + backup.reserve_size >= threads
+
+
+def test_what_an_observer_may_open_is_reserved() -> None:
+    canary = 1
+    assert Patience().most + canary == OBSERVER_CONNECTIONS

@@ -71,4 +71,5 @@ def held(port: int) -> Iterator[Held]:
         yield made
     finally:
         made.let_go()
+        made.listener.shutdown(socket.SHUT_RDWR)  # closing alone would not wake who waits in accept
         made.listener.close()
