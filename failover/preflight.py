@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-from failover.candidates import kind_of
+from failover.candidates import acknowledged_lsn, kind_of, received_lsn
 from failover.guards import GUARDS, Case, Held
 from failover.handover import Pooler, PoolerState
 from failover.manual import best_of
@@ -62,10 +62,15 @@ REMEDIES = {
 }
 
 
-def preflight(view: View, target: str, poolers: Mapping[str, Pooler | None]) -> Preflight:
+def preflight(
+    view: View, target: str, poolers: Mapping[str, Pooler | None], before: View | None = None
+) -> Preflight:
     """Judge a handover to a site or a host.
 
     `poolers`: every application host, with the last word of its gatekeeper, None when it is silent.
+    `before`: an earlier look. Primary and candidate are probed at different moments, and while the primary
+    writes, a candidate that has everything is behind the other's moment. It must by now have what the
+    sync set had flushed by the earlier look.
     """
     if isinstance(view.dcs, NotSeen):
         return _nobody(_stop("dcs_unseen", f"the DCS was not read: {view.dcs.reason}", "see etcd"))
@@ -84,7 +89,7 @@ def preflight(view: View, target: str, poolers: Mapping[str, Pooler | None]) -> 
     candidate = best_of(view, dcs, wanted)
     kind = kind_of(view, old, candidate)
     case = Case(view, dcs, old, candidate, kind, dcs.operation)
-    reasons = (*_guards(case), *_under_way(case), *_seen(case), *_poolers(poolers), *_after(case))
+    reasons = (*_guards(case, before), *_under_way(case), *_seen(case), *_poolers(poolers), *_after(case))
     return Preflight(old, candidate, kind, False, reasons)
 
 
@@ -101,14 +106,24 @@ def _hosts_of(view: View, target: str) -> tuple[str, ...]:
     return named or view.hosts_at(target)
 
 
-def _guards(case: Case) -> list[Reason]:
+def _guards(case: Case, before: View | None) -> list[Reason]:
     """The guards of a takeover that also hold for a planned one. Unknown is a reason as well."""
     verdicts = {name: GUARDS[name](case) for name in REMEDIES}
+    if before is not None and _has_come_to(before, case):
+        del verdicts["candidate_not_behind"]
     return [
         _stop(name, one.reason, REMEDIES[name])
         for name, one in verdicts.items()
         if one.held is not Held.HOLDS
     ]
+
+
+def _has_come_to(before: View, case: Case) -> bool:
+    """Whether the candidate now has all that the sync set had flushed then."""
+    assert case.old is not None
+    assert case.candidate is not None
+    has, needed = received_lsn(case.view, case.candidate), acknowledged_lsn(before, case.old)
+    return has is not None and needed is not None and has >= needed
 
 
 def _under_way(case: Case) -> list[Reason]:

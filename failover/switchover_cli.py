@@ -20,6 +20,7 @@ from failover.observer import PULSE_PERIOD_S
 from failover.preflight import Preflight, Weight, preflight
 from failover.switchover import End, Moment, Result, Switchover
 from failover.switchover_means import RealMeans
+from failover.view import NotSeen, View
 from hanbat.errors import Exit
 
 EXITS = {
@@ -64,7 +65,7 @@ def validate(target: str | None, as_json: bool, without: tuple[str, ...], path: 
     """
     config = read_config(path)
     looker = Looker(config)
-    found = _judge(config, looker, target or _default(config, looker), without)
+    found = judge(config, looker, target or _default(config, looker), without)
     if as_json:
         click.echo(json.dumps(found.as_dict(), ensure_ascii=False, indent=1))
     else:
@@ -102,15 +103,22 @@ def _default(config: Config, looker: Looker) -> str:
     return next((host.site for host in config.hosts if host.site != config.home), config.home)
 
 
-def _judge(config: Config, looker: Looker, target: str, without: tuple[str, ...]) -> Preflight:
-    """Looks until nothing stands in the way, or for LOOK_S: ages are known from the second look on."""
+def judge(config: Config, looker: Looker, target: str, without: tuple[str, ...]) -> Preflight:
+    """Looks until nothing stands in the way, or for LOOK_S: ages are known from the second look on.
+
+    The first look in which etcd answered is what the candidate has to come up to.
+    """
     end = time.monotonic() + 2 * LOOK_S
+    before: View | None = None
     while True:
         view = looker.view()
         words = poolers_of(looker.found, config.poolers)
-        found = preflight(view, target, {host: word for host, word in words.items() if host not in without})
+        heard = {host: word for host, word in words.items() if host not in without}
+        found = preflight(view, target, heard, before)
         if found.ready or time.monotonic() > end:
             return found
+        if before is None and not isinstance(view.dcs, NotSeen):
+            before = view
         time.sleep(PULSE_PERIOD_S / 2)
 
 
@@ -131,7 +139,7 @@ def _show(found: Preflight, without: tuple[str, ...]) -> None:
 
 def _switch(config: Config, target: str, execute: bool, as_json: bool, without: tuple[str, ...]) -> int:
     looker = Looker(config)
-    found = _judge(config, looker, target, without)
+    found = judge(config, looker, target, without)
     if not found.ready or found.already_there or not execute:
         if as_json:
             click.echo(json.dumps({"preflight": found.as_dict()}, ensure_ascii=False, indent=1))

@@ -72,6 +72,26 @@ def test_a_candidate_behind_what_was_acknowledged():
     assert codes(preflight(view(late), "gyeonggi", OPEN)) == {"candidate_not_behind"}
 
 
+def looked(needed, received):
+    """All observers say so: what the sync set has flushed, and what the candidate has."""
+    hosts = (primary("dj-db1", needed), standby("dj-db2", needed), standby("gg-db1", received))
+    return view(tuple(replace(one, hosts=hosts) for one in WHOLE))
+
+
+def test_a_candidate_that_has_come_to_the_earlier_look_is_not_behind():
+    """While the primary writes, its position is always the newer one; a drill met it five times."""
+    assert codes(preflight(looked(920, 910), "gyeonggi", OPEN, looked(900, 890))) == set()
+    assert codes(preflight(looked(920, 900), "gyeonggi", OPEN, looked(900, 890))) == set()
+
+
+def test_a_candidate_that_has_not_come_to_the_earlier_look_is_behind():
+    """Its data directory was lost or restored, or it receives nothing: positions go on, its own stays."""
+    assert codes(preflight(looked(920, 899), "gyeonggi", OPEN, looked(900, 890))) == {"candidate_not_behind"}
+    unmeasured = view(WHOLE, NotSeen("no answer"))
+    unmeasured = replace(unmeasured, observations=())
+    assert codes(preflight(looked(920, 910), "gyeonggi", OPEN, unmeasured)) == {"candidate_not_behind"}
+
+
 def test_a_candidate_that_its_own_site_does_not_reach():
     seen = [replace(one) for one in WHOLE]
     seen[1] = observation("gyeonggi", primary("dj-db1"), standby("dj-db2"), gone("gg-db1"), revision=72)
