@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from failover.transaction import CONFIG, HOLD, LEADER, SYNC
 
-from .incidents import Heal, bump, cut, holder, nothing
+from .incidents import Heal, bump, cut, holder, nothing, offer
 from .world import World
 
 
@@ -168,6 +168,44 @@ def half_taken(world: World, rng: random.Random) -> tuple[str, Heal]:
     world.etcd.apply([(HOLD, None, 0)])
     world.run(8000)
     return "the lock is taken and /sync is not yet written", nothing
+
+
+def kept_ahead(world: World, rng: random.Random) -> tuple[str, Heal]:
+    """A planned handover whose candidate has not received the old primary's last records, and who is to be
+    kept beside it has. (Nobody acknowledged them; the primary ends before they are sent again.)
+    """
+    old = holder(world)
+    candidate = rng.choice(sorted(world.etcd.data[SYNC].value.members))
+    site_of = world.network.site_of
+    heal = cut(world, [(site_of[old], site_of[candidate])], world.network.replication_cuts)
+    world.run(rng.randrange(200, 1000))
+    what = offer(world, candidate)
+    world.run(5000)
+    heal()
+    return f"{what}, which lacks the last records", nothing
+
+
+def stale_offer(world: World, rng: random.Random) -> tuple[str, Heal]:
+    """A handover is offered just before the primary takes its candidate out of /sync; the primary is lost,
+    and a hold keeps the controllers still until its lock is free.
+    """
+    world.etcd.apply([(HOLD, "operator", 0)])
+    old, candidate = holder(world), "gg-db1"
+    heal = cut(world, [("dj", "gg"), ("gg", "dj")], world.network.replication_cuts)
+
+    def laid(who: str) -> None:
+        if who != old or offered:
+            return
+        offered.append(offer(world, candidate))
+        world.engine.at(30, lambda: world.power_off(old))
+
+    offered: list[str] = []
+    world.ambushes["write"] = laid
+    world.run(30_000)
+    heal()
+    world.etcd.apply([(HOLD, None, 0)])
+    world.power_on(old)
+    return "an offer to a candidate that /sync does not name any more", nothing
 
 
 def restored(world: World, rng: random.Random) -> tuple[str, Heal]:

@@ -156,6 +156,15 @@ def etcd_member(world: World, rng: random.Random) -> tuple[str, Heal]:
     return f"etcd at {site} stopped", lambda: world.etcd.stop(site, False)
 
 
+def etcd_down(world: World, rng: random.Random) -> tuple[str, Heal]:
+    """A majority of etcd, or all of it: what goes on without it is told to every member (failsafe mode)."""
+    sites = rng.sample(SITES, rng.choice((2, 3)))
+    for site in sites:
+        world.etcd.stop(site, True)
+    what = f"etcd at {', '.join(sorted(sites))} stopped"
+    return what, lambda: [world.etcd.stop(site, False) for site in sites] and None
+
+
 def hold(world: World, rng: random.Random) -> tuple[str, Heal]:
     world.etcd.apply([(HOLD, "operator", 0)])
     return "hold set", lambda: world.etcd.apply([(HOLD, None, 0)]) and None
@@ -183,17 +192,14 @@ def flapping(world: World, rng: random.Random) -> tuple[str, Heal]:
 
 def handover(world: World, rng: random.Random) -> tuple[str, Heal]:
     """A planned switchover, and often a loss in its middle or right behind it."""
-    sync, lock, offer = world.etcd.get(SYNC), world.etcd.get(LEADER), world.etcd.get(FAILOVER)
-    offered = offer is not None and offer.value != EMPTIED
+    sync, lock, before = world.etcd.get(SYNC), world.etcd.get(LEADER), world.etcd.get(FAILOVER)
+    offered = before is not None and before.value != EMPTIED
     if sync is None or lock is None or offered or sync.value.leader != lock.value or not sync.value.members:
         return "no switchover: not ready", nothing
     candidate = rng.choice(sorted(sync.value.members))
-    kept = sorted(sync.value.members - {candidate})
-    word = json.dumps({"leader": lock.value, "member": candidate, "kept": kept})
-    world.etcd.apply([(FAILOVER, word, 0)])
-    world.invariants.asked_for = candidate, world.engine.now + WORD_MS
+    what = offer(world, candidate)
     if rng.random() < 0.3:
-        return f"switchover to {candidate}", nothing
+        return what, nothing
     victim = rng.choice(
         (candidate, candidate, candidate, lock.value, *sorted(sync.value.members - {candidate}))
     )
@@ -208,7 +214,17 @@ def handover(world: World, rng: random.Random) -> tuple[str, Heal]:
     ends = (world.power_on, lambda host: bump(world, world.network.host_cuts, host, -1), lambda host: None)
     world.engine.at(delay + lasting, lambda: ends[harm](victim))
     world.healed_at = max(world.healed_at, world.engine.now + delay + lasting)
-    return f"switchover to {candidate}, {victim} lost after {delay} ms", nothing
+    return f"{what}, {victim} lost after {delay} ms", nothing
+
+
+def offer(world: World, candidate: str) -> str:
+    """A person's switchover of a cluster that has a primary and a sync set."""
+    sync, old = world.etcd.data[SYNC].value, world.etcd.data[LEADER].value
+    kept = sorted(sync.members - {candidate})
+    word = json.dumps({"leader": old, "member": candidate, "kept": kept})
+    world.etcd.apply([(FAILOVER, word, 0)])
+    world.invariants.asked_for = candidate, world.engine.now + WORD_MS
+    return f"switchover to {candidate}"
 
 
 def nothing() -> None:
@@ -249,6 +265,7 @@ KINDS: tuple[tuple[Kind, int], ...] = (
     (loss, 2),
     (slow, 2),
     (etcd_member, 3),
+    (etcd_down, 2),
     (hold, 1),
     (patroni_paused, 1),
     (flapping, 2),

@@ -107,6 +107,14 @@ class Invariants:
         if self.timelines.setdefault(server.timeline, server.host) != server.host:
             self.fail("a timeline has one primary", f"{server.timeline}: {server.host} too")
 
+    def rewound(self, host: str) -> None:
+        """Nobody is rewound whom /sync names: while that lasts, it could not take its primary's place."""
+        sync = self.etcd.data[SYNC].value
+        if host in sync.members:
+            self.fail(
+                "who is named can be promoted", f"{host} is rewound, and /sync of {sync.leader} names it"
+            )
+
     def standing(self) -> None:
         """Never two hosts that could acknowledge a commit now."""
         servers = self.servers

@@ -15,7 +15,7 @@ from .engine import Body, Engine, Process
 from .etcd import Entry, Etcd, Unavailable
 from .network import Network
 from .postgres import Postgres, Servers
-from .requests import WATCHDOG_MS, Requests, Step
+from .requests import TTL_MS, WATCHDOG_MS, Requests, Step
 from .rules import NOBODY, PatroniRules, Sync
 
 HISTORY = "patroni/history"
@@ -48,16 +48,18 @@ class Patroni(Requests):
         self.promotion: Process | None = None
         self.peers: dict[str, Patroni] = {}
         self.promotions: Any = lambda host: None
+        self.rewinds: Any = lambda host: None
         self.may_race: Any = lambda old, new: True  # which moves wait for a person (held_back)
         self.promoting = False
         self.wanted: frozenset[str] = frozenset()  # whom the offer wants to be kept in /sync
         self.taken: tuple[frozenset[str], int] | None = None  # who was kept, and the revision of /sync
         self.watched, self.parts_from = 0, ""  # the offer that keeps this host; whose stream has ended
         self.booted = False  # the machine has just started: PostgreSQL takes longer
+        self.word = ("", 0)  # who has said that it goes on without etcd, and until when that is believed
 
     def body(self) -> Body:
         self.cache.rebuild()
-        self.promoting, self.lease = False, 0
+        self.promoting, self.lease, self.word = False, 0, ("", 0)
         while True:
             yield from self.cycle()
             if self.process is not None:
@@ -80,18 +82,42 @@ class Patroni(Requests):
                 return
             if not self.server.running:
                 yield from self.recover(snapshot)
-            elif LEADER not in snapshot:
+            elif LEADER not in snapshot and not self.believed(snapshot):
                 yield from self.unhealthy(snapshot)
-            elif snapshot[LEADER].value == self.host:
+            elif LEADER in snapshot and snapshot[LEADER].value == self.host:
                 yield from self.healthy(snapshot)
             else:
                 yield from self.follow()
             if self.server.running and not self.server.primary:
                 yield from self.touch_member()
         except Unavailable:
-            if self.server.primary and self.server.running:
+            if self.server.primary and self.server.running and not (yield from self.goes_on()):
                 self.log("no DCS: demotes itself")
                 yield from self.demote()
+
+    def goes_on(self) -> Step:
+        """`check_failsafe_topology`: a primary without etcd goes on if it could say so to every member."""
+        others = [peer for host, peer in self.peers.items() if host != self.host]
+        yield self.engine.rng.randrange(1, 20)
+        if not all(self.answers(peer.host) for peer in others):
+            yield 2000
+        heard = [peer for peer in others if self.answers(peer.host)]
+        agreed = [peer for peer in heard if not (peer.server.running and peer.server.primary)]
+        for peer in agreed:
+            peer.word = self.host, self.engine.now + TTL_MS
+        if agreed != others or not (self.server.primary and self.server.running):
+            return False
+        if self.watchdog_at is not None:
+            self.watchdog_at = self.engine.now + WATCHDOG_MS
+        self.log("no DCS: goes on, every member has heard it")
+        return True
+
+    def believed(self, snapshot: Snapshot) -> str:
+        """`Failsafe.leader`, and `replication.offered_lock`: who goes on without etcd; "" for nobody."""
+        who, until = self.word
+        offer = offer_in(snapshot)
+        offered = offer is not None and json.loads(offer.value)["member"] == self.host
+        return "" if offered or self.engine.now >= until else who
 
     def while_promoting(self, snapshot: Snapshot) -> Step:
         """`handle_long_action_in_progress`: keep the lock, or cancel the promotion."""
@@ -115,15 +141,19 @@ class Patroni(Requests):
                 yield from self.demote()
             return
         offer = offer_in(snapshot)
-        if offer is not None and (yield from self.switchover(offer)):
+        if offer is not None and (yield from self.switchover(offer, snapshot)):
             return
         yield from self.enforce_primary(snapshot)
 
-    def switchover(self, offer: Entry) -> Step:
-        """`process_manual_failover_from_leader`."""
-        value, server = json.loads(offer.value), self.server
+    def switchover(self, offer: Entry, snapshot: Snapshot) -> Step:
+        """`process_manual_failover_from_leader`. A host that /sync does not name is no candidate: it could
+        not take the lock, and nobody else would while it answers (`get_failover_candidates`).
+        """
+        value, server, sync = json.loads(offer.value), self.server, snapshot[SYNC].value
         candidate = value["member"]
+        active = snapshot[CONFIG].value["mode"] != "off" and sync != NOBODY
         able = candidate in server.sessions and self.network.both_ways(self.host, candidate)
+        able = able and (not active or candidate in sync.members)
         if value["leader"] == self.host and candidate != self.host and able and server.primary:
             self.log(f"hands over to {candidate}")
             yield from self.demote()
@@ -208,6 +238,7 @@ class Patroni(Requests):
         if not server.running or not self.promoting:
             self.promoting = False
             return
+        self.word = ("", 0)
         server.primary, server.timeline = True, server.timeline + 1
         server.wal.append(-self.servers.new_record())
         self.log(f"PROMOTED to timeline {server.timeline}")
@@ -340,7 +371,9 @@ class Patroni(Requests):
         if offer is not None:
             if candidate == self.host:
                 return True
-            if self.answers(candidate) and self.servers.by_host[candidate].running:
+            stale = sync != NOBODY and candidate not in sync.members | {sync.leader}
+            waited_for = not (stale and self.rules.named_candidate)
+            if waited_for and self.answers(candidate) and self.servers.by_host[candidate].running:
                 return False
         members = sync.members | {sync.leader} if sync != NOBODY else frozenset(self.peers)
         rivals = [name for name in sorted(members) if name != self.host]
@@ -374,17 +407,33 @@ class Patroni(Requests):
         lock, offer = snapshot.get(LEADER), offer_in(snapshot)
         if offer is not None and self.is_kept(offer) and (lock is None or self.parts_from == lock.value):
             return
-        if lock is None or lock.value == self.host:
+        leader = lock.value if lock is not None else self.believed(snapshot)
+        if leader in ("", self.host):
             return
-        upstream = self.servers.by_host[lock.value]
-        self.server.follow(lock.value)
-        if self.server.diverged and upstream.primary and self.network.both_ways(self.host, lock.value):
-            yield 2000
-            if upstream.primary and upstream.running and not self.server.primary:
-                self.log(f"rewound to {lock.value}")
-                self.server.connection += 1
-                self.server.wal, self.server.timeline = list(upstream.wal), upstream.timeline
-                self.server.diverged = False
+        self.server.follow(leader)
+        if self.server.diverged and self.can_rewind(leader):
+            yield from self.rewind(leader)
+
+    def can_rewind(self, leader: str) -> bool:
+        upstream = self.servers.by_host[leader]
+        return upstream.primary and upstream.running and self.network.both_ways(self.host, leader)
+
+    def rewind(self, leader: str) -> Step:
+        """`rewind_or_reinitialize_needed_and_possible`: PostgreSQL is stopped; what is broken off is torn."""
+        server, upstream = self.server, self.servers.by_host[leader]
+        self.rewinds(self.host)
+        server.stop()
+        server.torn = True
+        yield 2000
+        if not self.can_rewind(leader):
+            self.log(f"the rewind to {leader} was broken off")
+            return
+        server.wal, server.timeline = list(upstream.wal), upstream.timeline
+        server.torn, server.diverged = False, False
+        server.require(frozenset())
+        server.follow(leader)
+        server.running = True
+        self.log(f"rewound to {leader}")
 
     def is_kept(self, offer: Entry) -> bool:
         """`kept_members.parting`: who is kept looks for the end of its stream from the old primary."""
@@ -428,6 +477,10 @@ class Patroni(Requests):
     def recover(self, snapshot: Snapshot) -> Step:
         """`recover`: a crashed primary with its lock starts in place, anything else as a standby."""
         lock = snapshot.get(LEADER)
+        if self.server.torn:
+            if lock is not None and self.can_rewind(lock.value):
+                yield from self.rewind(lock.value)
+            return
         mine = lock is not None and lock.value == self.host and (yield from self.update_lock(lock))
         yield self.engine.rng.randrange(*((2500, 8000) if self.booted else (500, 2000)))
         self.booted = False

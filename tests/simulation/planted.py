@@ -374,8 +374,15 @@ PLANTED: tuple[Planted, ...] = (
     Planted(
         "who is kept is not asked whether it streams from the candidate",
         nullcontext,
-        Settings(rules=replace(MENDED, looks_who_streams=False)),
-        HANDOVERS,
-        clean=Settings(),
+        Settings(rules=replace(MENDED, looks_who_streams=False), hazard=0),
+        only(ambushes.kept_ahead),
+        clean=Settings(hazard=0),
+    ),
+    Planted(
+        "a candidate that may not take the lock is waited for (Patroni as it is: replication/stale_offer.py)",
+        nullcontext,
+        Settings(rules=replace(MENDED, named_candidate=False), hazard=0),
+        only(ambushes.stale_offer),
+        clean=Settings(hazard=0),
     ),
 )

@@ -40,6 +40,7 @@ class Postgres:
     upstream: str | None = None
     connection: int = 0  # rises when a standby's connection ends: an old session never comes back
     diverged: bool = False
+    torn: bool = False  # a rewind has begun and not ended: it cannot be started
     frozen_until: int = 0
     sessions: dict[str, Session] = field(default_factory=dict)
     pending: list[tuple[int, int]] = field(default_factory=list)  # (record, position), oldest first

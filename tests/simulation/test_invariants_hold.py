@@ -38,6 +38,8 @@ def test_no_invariant_breaks() -> None:
         ambushes.late_phase,
         ambushes.stale_loop,
         ambushes.half_taken,
+        ambushes.kept_ahead,
+        ambushes.stale_offer,
     ],
     ids=lambda kind: kind.__name__,
 )

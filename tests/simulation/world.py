@@ -124,7 +124,7 @@ class World:
         self.etcd.on_change.append(self._watch)
         self.servers.on_acknowledge = self.invariants.acknowledged
         for patroni in self.patronis.values():
-            patroni.promotions = self.invariants.promoted
+            patroni.promotions, patroni.rewinds = self.invariants.promoted, self.invariants.rewound
             patroni.peers, patroni.may_race = self.patronis, self.settings.may_race
             patroni.before_write = lambda host: self._ambush("write", host)
 
