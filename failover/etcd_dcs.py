@@ -66,7 +66,9 @@ class Member:
 
     def post(self, path: str, body: bytes, answer_s: float) -> dict[str, Any]:
         """Raises LeaseGone, _Unsent, OSError, http.client.HTTPException or ValueError."""
-        connection = self.connection or self._connect()
+        connection = self.connection
+        if connection is None or connection.sock is None:  # the last answer said `Connection: close`
+            connection = self._connect()
         assert connection.sock is not None
         connection.sock.settimeout(answer_s)
         connection.request("POST", path, body, {"Content-Type": "application/json"})

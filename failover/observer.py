@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from threading import Condition, Thread
 from typing import Protocol
 
@@ -222,21 +223,38 @@ def pause_after(missed: Sequence[HostSeen], window_ms: int, took_s: float) -> fl
     return max(SHORTEST_S, min([ALARM_PERIOD_S - took_s, *((left + 1) / 1000 for left in left_ms)]))
 
 
+@dataclass
+class Ended:
+    """Which threads have ended by themselves. Half an observer is none, and nobody would notice."""
+
+    names: list[str] = field(default_factory=list[str])
+
+    def __call__(self) -> bool:
+        """Whether one has: then the process ends, too, and systemd starts it again."""
+        return bool(self.names)
+
+    def noting(self, run: Callable[[], None], name: str) -> None:
+        """Runs a thread's work, and notes its end. For a `Thread`: what it raises is logged here."""
+        try:
+            run()
+        except Exception:
+            logger.exception("thread %s", name)
+        finally:
+            self.names.append(name)
+
+
 def start(
     publisher: Publisher,
     sight: Sight,
     probers: Mapping[str, Prober],
     watches: Sequence[Watch],
-    stopped: Callable[[], bool],
+    ended: Ended,
     window_ms: int,
 ) -> None:
-    """All threads of one observer. They are daemons: the process ends without them."""
-    for watch in watches:
-        Thread(target=watch.run, args=(stopped,), name=watch.name, daemon=True).start()
+    """All threads of one observer. They end when one has; as daemons they keep no process alive."""
+    works: dict[str, Callable[[], None]] = {watch.name: partial(watch.run, ended) for watch in watches}
     for host, prober in probers.items():
-        Thread(
-            target=watch_host, args=(host, prober, sight, stopped), name=f"probe-{host}", daemon=True
-        ).start()
-    Thread(
-        target=publish_all, args=(publisher, sight, stopped, window_ms), name="publisher", daemon=True
-    ).start()
+        works[f"probe-{host}"] = partial(watch_host, host, prober, sight, ended)
+    works["publisher"] = partial(publish_all, publisher, sight, ended, window_ms)
+    for name, work in works.items():
+        Thread(target=ended.noting, args=(work, name), name=name, daemon=True).start()

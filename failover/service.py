@@ -22,7 +22,7 @@ from failover.effects import Journal
 from failover.etcd_dcs import EtcdDcs, NotAnswered
 from failover.etcd_json import EtcdAnswerWrong
 from failover.executor import Answer, Executor
-from failover.observer import Publisher, Sight, monotonic_ms, start
+from failover.observer import Ended, Publisher, Sight, monotonic_ms, start
 from failover.planner import Decision
 from failover.probe_edge import EdgeWatch
 from failover.probe_patroni import PatroniWatch, WithPatroni
@@ -121,7 +121,7 @@ def run(controller: Controller, sight: Sight, stopped: Callable[[], bool]) -> No
         sight.wait_for_news(max(0.005, period - (time.monotonic() - began)))
 
 
-def observe(config: Config, sight: Sight, stopped: Callable[[], bool]) -> None:
+def observe(config: Config, sight: Sight, ended: Ended) -> None:
     """Starts all threads of the observer."""
     patronis = {
         host: PatroniWatch(host, address, config.patroni_port, monotonic_ms)
@@ -133,16 +133,17 @@ def observe(config: Config, sight: Sight, stopped: Callable[[], bool]) -> None:
     }
     edges = [EdgeWatch(edge.site, edge.address, edge.port, sight, monotonic_ms) for edge in config.edges]
     publisher = Publisher(config.me, config.site, sight, config.dcs())
-    start(publisher, sight, probers, [*patronis.values(), *edges], stopped, config.policy.window_ms)
+    start(publisher, sight, probers, [*patronis.values(), *edges], ended, config.policy.window_ms)
 
 
 def main(argv: list[str]) -> int:
-    """Runs until it is stopped."""
+    """Runs until it is stopped, or a thread of the observer has ended: then 1, and systemd starts it anew."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(name)s: %(message)s")
     config = configuration.load(Path(argv[1]))
     sites = {host.name: host.site for host in config.hosts}
     sight = Sight(tuple(sites), edges=tuple(edge.site for edge in config.edges), sites=sites)
-    observe(config, sight, lambda: False)
+    ended = Ended()
+    observe(config, sight, ended)
     dcs = config.dcs()
     executor = Executor(dcs, Journal(monotonic_ms), monotonic_ms)
     assembly = Assembly(config.me, config.policy, config.hosts)
@@ -150,8 +151,9 @@ def main(argv: list[str]) -> int:
     advisor = Advisor(lambda view: figures.informed(view, config, people), monotonic_ms)
     controller = Controller(assembly, dcs, executor, advisor=advisor, sight=sight)
     logger.info("%s at %s: window %s ms", config.me, config.site, config.policy.window_ms)
-    run(controller, sight, lambda: False)
-    return 0
+    run(controller, sight, ended)
+    logger.error("ended by itself: thread %s", ", ".join(ended.names))
+    return 1
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -150,6 +151,30 @@ def test_a_member_that_takes_and_does_not_answer(dcs: EtcdDcs) -> None:
         assert time.monotonic() - began < 2.5
         silent.close()
         reader.close()
+
+
+def test_a_member_that_closes_after_its_answer_is_connected_to_anew() -> None:
+    """Planted: `http.client` drops its socket then, and the next request ended the publisher's thread."""
+    body = b'{"ID": "123"}'
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s" % (len(body), body)
+
+    def serve(listener: socket.socket) -> None:
+        for _ in range(2):
+            connection, _ = listener.accept()
+            with connection:
+                while b"}" not in connection.recv(65_536):
+                    pass
+                connection.sendall(answer)
+
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(4)
+        thread = threading.Thread(target=serve, args=(listener,), daemon=True)
+        thread.start()
+        client = EtcdDcs([Member("127.0.0.1", int(listener.getsockname()[1]))], PREFIXES)
+        assert [client.grant(2), client.grant(2)] == [123, 123]
+        client.close()
+        thread.join(5)
 
 
 def publisher(dcs: EtcdDcs) -> tuple[Publisher, Sight]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from threading import Thread
+from typing import cast
 
 import pytest
 
@@ -12,8 +14,11 @@ from failover.observer import (
     PRIMARY_PERIOD_S,
     PROBE_PERIOD_S,
     SHORTEST_S,
+    Ended,
+    Publisher,
     Sight,
     pause_after,
+    start,
 )
 from failover.probe_edge import EdgeAsked
 from failover.publication import EdgeSeen, EdgeState, Remembered
@@ -153,3 +158,40 @@ def test_edges_and_the_operations_age_are_published() -> None:
         EdgeSeen("gyeonggi", EdgeState.UNKNOWN),
     )
     assert pulse.operation == Remembered(40, 1200)
+
+
+class Broken:
+    """An edge's watch, with a mistake in it."""
+
+    name = "edge-daejeon"
+
+    def run(self, stopped: object) -> None:
+        raise KeyError("a mistake")
+
+
+class Quiet(Broken):
+    """The same, without one."""
+
+    name = "edge-gyeonggi"
+
+    def run(self, stopped: Callable[[], bool]) -> None:  # type: ignore[override]
+        while not stopped():
+            time.sleep(0.005)
+
+
+class Deaf:
+    """A publisher that writes nothing."""
+
+    def step(self) -> None:
+        pass
+
+
+def test_a_thread_that_ends_by_itself_ends_the_observer() -> None:
+    """Planted: an exception ended the publisher's thread alone, and its vantage point was gone silently."""
+    for watch, ends in ((Broken(), True), (Quiet(), False)):
+        ended = Ended()
+        start(cast(Publisher, Deaf()), Sight(()), {}, [watch], ended, 800)
+        time.sleep(0.1)
+        assert ended() is ends
+        assert ended.names[:1] == ([watch.name] if ends else [])
+        ended.names.append("the test")  # ends the threads
