@@ -154,10 +154,15 @@ def block_over(case: Case) -> Verdict:
 
 
 def all_acknowledge(case: Case) -> Verdict:
-    """Every member of /sync acknowledges every commit: mode `on`, not a quorum of them."""
+    """Every member of /sync acknowledges every commit: mode `on`, not a quorum of them.
+
+    When the mode is set from `quorum` to `on`, /sync stays one for a quorum until the primary writes it anew.
+    """
     if case.dcs.config is None:
         return unknown("/config is absent")
-    mode = case.dcs.config.sync_mode
+    mode, quorum = case.dcs.config.sync_mode, case.dcs.sync.quorum if case.dcs.sync else 0
+    if mode is SyncMode.ON and quorum > 0:
+        return fails(f"/sync is one for a quorum ({quorum}) until the primary writes it anew")
     return check(mode is SyncMode.ON, f"synchronous_mode: {mode}")
 
 

@@ -79,7 +79,7 @@ def _lock(entry: Entry | None) -> Lock | None:
 
 
 def _sync(entry: Entry | None) -> SyncSet | None:
-    """`{"leader": ..., "sync_standby": "a,b"}`; no leader in it means that nobody is sync."""
+    """`{"leader": ..., "sync_standby": "a,b", "quorum": 0}`; no leader in it means that nobody is sync."""
     if entry is None:
         return None
     document = _document(entry, "/sync")
@@ -87,7 +87,7 @@ def _sync(entry: Entry | None) -> SyncSet | None:
     if not leader:
         return None
     names = frozenset(name.strip() for name in str(members or "").split(",") if name.strip())
-    return SyncSet(str(leader), names, entry.revision, entry.value)
+    return SyncSet(str(leader), names, entry.revision, entry.value, int(document.get("quorum") or 0))
 
 
 def _config(entry: Entry | None) -> Config | None:

@@ -116,7 +116,7 @@ def site_safe(view: View, dcs: DcsState | None) -> str:
         return "no" if dcs.config.sync_mode is SyncMode.OFF else "unknown"
     if dcs.sync is None:
         return "no"
-    if dcs.sync.leader != dcs.lock.holder:
+    if dcs.sync.leader != dcs.lock.holder or dcs.sync.quorum > 0:
         return "unknown"
     home = view.site_of(dcs.lock.holder)
     return "yes" if any(view.site_of(name) != home for name in dcs.sync.members) else "no"

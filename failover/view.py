@@ -109,12 +109,16 @@ class Lock:
 
 @dataclass(frozen=True, slots=True)
 class SyncSet:
-    """Patroni's `/sync`. `value` is the text as read: the transaction writes it back unchanged."""
+    """Patroni's `/sync`. `value` is the text as read: the transaction writes it back unchanged.
+
+    `quorum`: above 0, not every member acknowledges every commit: who races must see so many others.
+    """
 
     leader: str
     members: frozenset[str]
     revision: int
     value: str
+    quorum: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,9 +192,13 @@ class DcsState:
 
 @dataclass(frozen=True, slots=True)
 class NotSeen:
-    """The DCS was not read: no majority answered in time. That is not the same as an empty DCS."""
+    """The DCS was not read: no majority answered in time. That is not the same as an empty DCS.
+
+    Or what was read cannot be judged; then `hint` says what to do.
+    """
 
     reason: str
+    hint: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,8 @@ class Offer(Protocol):
 class Sync(Protocol):
     @property
     def leader(self) -> str | None: ...
+    @property
+    def quorum(self) -> int: ...
     def matches(self, name: str, check_leader: bool = ...) -> bool: ...
 
 
@@ -67,6 +69,7 @@ class Ha(Protocol):
 
     def is_paused(self) -> bool: ...
     def sync_mode_is_active(self) -> bool: ...
+    def is_quorum_commit_mode(self) -> bool: ...
 
 
 class MovesUnreadable(HanbatError):
@@ -135,6 +138,8 @@ def why_held(ha: Ha, moves: Moves) -> str:
         return ""
     if ha.sync_mode_is_active() and not ha.cluster.sync.matches(name, True):
         return "/sync does not name me"
+    if ha.sync_mode_is_active() and not ha.is_quorum_commit_mode() and _by_quorum(ha.cluster.sync, name):
+        return "/sync is one for a quorum: it does not prove that I have all"
     offer = ha.cluster.failover
     if offer is not None and offer.candidate == name:
         return ""
@@ -142,6 +147,11 @@ def why_held(ha: Ha, moves: Moves) -> str:
     if old is None or moves.may(old, name):
         return ""
     return f"a move from {old} to me waits for a person"
+
+
+def _by_quorum(sync: Sync, name: str) -> bool:
+    """Left over from mode `quorum`: a member need not have all, and nobody counts votes any more."""
+    return sync.quorum > 0 and sync.leader != name
 
 
 def healthiest(original: Callable[[Any], bool], book: Book) -> Callable[[Any], bool]:

@@ -174,6 +174,14 @@ def test_all_acknowledge_else_commits_acknowledged_by_others_would_be_lost(mode:
     stops_at("all_acknowledge", view(dcs=replace(DCS, config=Config(mode, paused=False, revision=30))))
 
 
+def test_all_acknowledge_else_a_leftover_quorum_would_be_believed() -> None:
+    """/config is back to `on`, and the primary has not written /sync anew: SSN may still be ANY 1 of two."""
+    assert DCS.sync is not None
+    left = view(dcs=replace(DCS, sync=replace(DCS.sync, quorum=1)))
+    stops_at("all_acknowledge", left)
+    assert "quorum" in plan(left).reason
+
+
 def test_sync_is_the_holders_else_an_old_primarys_sync_set_would_be_believed() -> None:
     old = SyncSet("dj-db2", frozenset({"gg-db1"}), 20, "{}")
     stops_at("sync_is_the_holders", view(dcs=replace(DCS, sync=old)))

@@ -41,6 +41,15 @@ def test_nobody_is_sync() -> None:
     assert state(sync=Entry('{"leader":null,"sync_standby":null}', 21)).sync is None
 
 
+@pytest.mark.parametrize(("text", "quorum"), [("1", 1), ("0", 0), ("null", 0), ('"1"', 1)])
+def test_how_many_votes_a_quorum_needs(text: str, quorum: int) -> None:
+    """As Patroni reads it. 0, or none: every member acknowledges."""
+    read = f'{{"leader":"dj-db1","quorum":{text},"sync_standby":"dj-db2,gg-db1"}}'
+    sync = state(sync=Entry(read, 21)).sync
+    assert sync is not None
+    assert sync.quorum == quorum
+
+
 @pytest.mark.parametrize(
     ("text", "mode"),
     [
@@ -96,6 +105,7 @@ def test_an_emptied_failover_key_offers_nothing() -> None:
     "broken",
     [
         {"patroni/sync": Entry("not json", 1)},
+        {"patroni/sync": Entry('{"leader":"dj-db1","quorum":"most"}', 1)},
         {"patroni/config": Entry('{"synchronous_mode":"sometimes"}', 1)},
         {"patroni/config": Entry("[]", 1)},
         {"hanbat/operation": Entry("{}", 1)},

@@ -91,6 +91,7 @@ def test_a_hold_keeps_all_from_it() -> None:
         (replace(DCS, sync=SyncSet("dj-db2", frozenset({"gg-db1"}), 21, "{}")), "unknown"),
         (replace(DCS, config=Config(SyncMode.OFF, False, 31)), "no"),
         (replace(DCS, config=Config(SyncMode.QUORUM, False, 31)), "unknown"),
+        (replace(DCS, sync=SyncSet("dj-db1", frozenset({"dj-db2", "gg-db1"}), 21, "{}", 1)), "unknown"),
         (replace(DCS, lock=None), "unknown"),
         (NotSeen("no majority"), "unknown"),
     ],

@@ -29,10 +29,15 @@ def member(name: str) -> Member:
 
 
 def cluster(
-    sync: tuple[str, str] | None, failover: Failover | None = None, *, pause: bool = False, holder: str = ""
+    sync: tuple[str, str] | None,
+    failover: Failover | None = None,
+    *,
+    pause: bool = False,
+    holder: str = "",
+    quorum: int = 0,
 ) -> Cluster:
     """Nobody holds the lock, but for `holder`."""
-    state = SyncState.from_node("20", {"leader": sync[0], "sync_standby": sync[1]} if sync else None)
+    state = SyncState("20", *sync, quorum) if sync else SyncState.empty("20")
     config = {"synchronous_mode": "on", "pause": pause}
     leader = Leader(1, "7", member(holder)) if holder else None
     members = [member(name) for name in SITES]
@@ -141,6 +146,16 @@ def test_who_is_not_in_sync_never_takes_it(moves: Path) -> None:
     assert not Racer("dj-db1", cluster(forced), primary=True).races()
     assert not Racer("dj-db2", cluster(forced, Failover(9, None, "dj-db2", None))).races()
     assert Racer("gg-db1", cluster(forced)).races()
+
+
+def test_a_leftover_quorum_proves_nothing(moves: Path) -> None:
+    """The mode is `on` again, /sync not yet written anew: Patroni counts no votes any more."""
+    left = cluster(LOST, quorum=1)
+    assert not Racer("dj-db2", left).races()
+    assert Racer("dj-db1", left).races()  # the last primary has all
+    by_votes = Racer("dj-db2", left)
+    by_votes.is_quorum_commit_mode = lambda: True
+    assert held_back.why_held(by_votes, parse(policy())) == ""
 
 
 def test_who_may_not_race_keeps_nobody_from_racing(moves: Path) -> None:
