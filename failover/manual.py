@@ -16,7 +16,7 @@ from failover.approvals import standing
 from failover.candidates import kind_of, last_primary, received_lsn
 from failover.etcd_json import Entry
 from failover.guards import GUARDS, Case, Held, Verdict
-from failover.policy import Mode, MoveKind
+from failover.policy import Mode, MoveKind, Policy
 from failover.transaction import (
     APPROVAL,
     CONFIG,
@@ -41,12 +41,12 @@ from failover.view import Approval, DcsState, NotSeen, Operation, Phase, Reach, 
 from failover.votes import votes
 
 # All that a takeover needs, but for what needs a reader that has watched for long (block_over,
-# primary_was_there) and what a person's word stands for.
+# primary_was_there, no_failover_key) and what a person's word stands for. The controllers judge those by
+# their own ages, and the takeover compares /failover.
 PROOF = (
     "primary_unreachable",
     "no_hold",
     "not_paused",
-    "no_failover_key",
     "all_acknowledge",
     "sync_is_the_holders",
     "candidate_in_sync",
@@ -61,7 +61,10 @@ NEEDED = ("not_paused", "no_hold", "candidate_ready")
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What would be done. `guards`: by name; `blocked`: why not even a forced failover can be made."""
+    """What would be done. `guards`: by name; `blocked`: why not even a forced failover can be made.
+
+    `notes`: what stands in nobody's way and should be known.
+    """
 
     cluster: str
     old: str | None
@@ -72,6 +75,7 @@ class Plan:
     already: bool = False
     blocked: tuple[str, ...] = ()
     support: dict[str, str] = field(default_factory=dict[str, str])
+    notes: tuple[str, ...] = ()
 
     @property
     def proved(self) -> bool:
@@ -95,7 +99,7 @@ class Plan:
             "cluster": self.cluster, "old": self.old, "candidate": self.candidate, "kind": self.kind,
             "already": self.already, "proved": self.proved, "waits_for_approval": self.waits,
             "guards": {name: {"held": one.held, "reason": one.reason} for name, one in self.guards.items()},
-            "blocked": list(self.blocked), "support": self.support,
+            "blocked": list(self.blocked), "support": self.support, "notes": list(self.notes),
         }  # fmt: skip
 
 
@@ -123,7 +127,20 @@ def assess(view: View, dcs: DcsState, target: str, cluster: str) -> Plan:
     if operation is not None and operation.phase not in (Phase.DONE, Phase.ABORTED):
         blocked.append(f"takeover {operation.epoch} to {operation.candidate} is under way: {operation.phase}")
     waits = view.policy.mode(kind) is Mode.APPROVE
-    return Plan(cluster, old, candidate, kind, waits, verdicts, blocked=tuple(blocked))
+    return Plan(
+        cluster, old, candidate, kind, waits, verdicts, blocked=tuple(blocked), notes=_offer(dcs, view.policy)
+    )
+
+
+def _offer(dcs: DcsState, policy: Policy) -> tuple[str, ...]:
+    """Somebody's offer, which a move replaces."""
+    if dcs.failover_revision == 0:
+        return ()
+    limit = f"{policy.offer_limit_ms / 1000:.1f} s"
+    return (
+        "an offer stands in /failover, somebody's switchover: the controllers wait until they have seen it "
+        f"for {limit}, then replace it; a signed move replaces it at once",
+    )
 
 
 def best_of(view: View, dcs: DcsState, hosts: tuple[str, ...]) -> str:

@@ -88,6 +88,16 @@ def test_a_primary_that_is_alive_is_handed_over_instead() -> None:
     refuse(found, accept_loss=True)
 
 
+def test_an_offer_that_stands_is_shown_and_is_no_lack_of_proof() -> None:
+    """Planted: nothing was ever proved with one. Whoever has only just come does not know how old it is."""
+    found = plan("gyeonggi", view(SITE_LOST, replace(DCS, failover_revision=33), offer_age_ms=200))
+    assert found.proved
+    refuse(found, accept_loss=False)
+    assert "for 3.0 s" in found.notes[0]
+    assert found.as_dict()["notes"] == list(found.notes)
+    assert plan("gyeonggi", view(SITE_LOST)).notes == ()
+
+
 def test_who_is_not_in_the_sync_set_needs_a_signature() -> None:
     found = plan("gg-db1", view(SITE_LOST, ASYNC))
     assert found.missing == {"candidate_in_sync": "fails: gg-db1 is not in /sync"}
