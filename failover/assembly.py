@@ -12,9 +12,15 @@ from failover.meeting import Meeting
 from failover.patroni_keys import dcs_state
 from failover.policy import Policy
 from failover.publication import PULSE, Pulse, pulses
+from failover.table import ENDED
 from failover.transaction import FAILOVER, OPERATION, VERDICT
 from failover.view import DcsState, Host, HostSeen, NotSeen, Observation, Prospect, Reach, SyncMode, View
 from failover.votes import fresh
+
+STRANGER = (
+    "name it in sites.yml again and render every host; before it is taken out it must not be the primary, "
+    "nor in /sync (stop its Patroni and wait)"
+)
 
 
 @dataclass
@@ -69,12 +75,10 @@ class Assembly:
         if isinstance(dcs, NotSeen):
             return dcs
         known = {host.name for host in self.hosts}
-        named = {dcs.lock.holder} if dcs.lock else set[str]()
-        named |= set(dcs.sync.members) if dcs.sync else set()
-        named |= {dcs.sync.leader} if dcs.sync else set()
-        named |= {dcs.operation.old, dcs.operation.candidate} if dcs.operation else set()
-        strangers = named - known
-        return NotSeen(f"hosts that sites.yml does not name: {sorted(strangers)}") if strangers else dcs
+        strangers = [
+            f"{name} ({where})" for where, names in named(dcs).items() for name in sorted(names - known)
+        ]
+        return NotSeen(f"sites.yml does not name {', '.join(strangers)}", STRANGER) if strangers else dcs
 
     def _observations(self, read: Mapping[str, Entry], now_ms: int) -> tuple[Observation, ...]:
         found, _ = pulses(read)
@@ -111,6 +115,16 @@ class Assembly:
         if known is None or known[0] != seen.sync_lsn:
             known = self.positions[observer, seen.host] = (seen.sync_lsn, epoch)
         return seen if known[1] >= dcs.signed_epoch else replace(seen, sync_lsn=None)
+
+
+def named(dcs: DcsState) -> dict[str, set[str]]:
+    """The hosts that matter now, by what names them. Whom an ended takeover names may have left since."""
+    one = dcs.operation
+    return {
+        "the lock": {dcs.lock.holder} if dcs.lock else set(),
+        "/sync": {dcs.sync.leader, *dcs.sync.members} if dcs.sync else set(),
+        "the takeover under way": {one.old, one.candidate} if one and one.phase not in ENDED else set(),
+    }
 
 
 def with_prospects(view: View, last: Mapping[str, Pulse]) -> View:

@@ -180,7 +180,7 @@ def look(config: Config, looker: Looker, dcs: EtcdDcs, target: str, *, hurry: bo
                 assert not isinstance(view.dcs, NotSeen)
                 return Seen(view, view.dcs, replace(plan, support=told(view, plan)))
         elif time.monotonic() > end:
-            raise DcsNotSeen(view.dcs.reason)
+            raise DcsNotSeen(view.dcs.reason, hint=view.dcs.hint or None)
         time.sleep(PULSE_PERIOD_S / 2)
 
 
@@ -309,7 +309,7 @@ def _over(view: View, before: DcsState, limit_ms: int) -> HanbatError:
     """The limit is over: what is known then."""
     text = f"not done within {limit_ms / 1000:.0f} s; {_why(view)}"
     if isinstance(view.dcs, NotSeen):
-        return DcsNotSeen(f"{text}; {view.dcs.reason}")
+        return DcsNotSeen(f"{text}; {view.dcs.reason}", hint=view.dcs.hint or None)
     if view.dcs.operation_revision != before.operation_revision:
         return Unfinished(text)
     return NotTaken(text, hint="are the controllers running? systemctl status hanbat-failover")
@@ -326,5 +326,7 @@ def show(plan: Plan, console: Console) -> None:
         console.print(verdict.reason, markup=False)
     for reason in plan.blocked:
         console.print(f"  blocked: {reason}", markup=False)
+    for note in plan.notes:
+        console.print(f"  note: {note}", markup=False)
     for text in plan.support.values():
         console.print(text, markup=False)

@@ -73,7 +73,8 @@ def preflight(
     sync set had flushed by the earlier look.
     """
     if isinstance(view.dcs, NotSeen):
-        return _nobody(_stop("dcs_unseen", f"the DCS was not read: {view.dcs.reason}", "see etcd"))
+        fact = f"the DCS was not read: {view.dcs.reason}"
+        return _nobody(_stop("dcs_unseen", fact, view.dcs.hint or "see etcd"))
     dcs = view.dcs
     if dcs.lock is None:
         return _nobody(_stop("no_primary", "nobody holds the lock", "wait, or hanbat failover"))

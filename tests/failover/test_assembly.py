@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from failover import planner, transaction
 from failover.assembly import Assembly
 from failover.candidates import acknowledged_lsn
 from failover.etcd_json import Entry
 from failover.freshness import NEVER_MS
-from failover.policy import Policy
+from failover.manual import assess
+from failover.policy import MoveKind, Policy
+from failover.preflight import preflight
 from failover.publication import PULSE, Detail, Pulse, encode
 from failover.table import Action
 from failover.transaction import OPERATION, VERDICT
-from failover.view import HostSeen, NotSeen, Phase
+from failover.view import DcsState, HostSeen, NotSeen, Phase
 
 from .test_patroni_keys import READ
 from .views import HOSTS, INTENT, gone, primary, standby
@@ -57,11 +61,39 @@ def test_the_operation_ages_from_when_it_was_first_seen_here() -> None:
     assert reader.view(read, 0, 1700).operation_age_ms == 700
 
 
-def test_a_host_that_the_topology_does_not_name_makes_all_unseen() -> None:
-    read = READ | {"patroni/leader": Entry("stranger", 10, 7)}
-    dcs = assembly().view(read, 0, 10).dcs
+def operation(phase: Phase, old: str = "dj-db1", candidate: str = "gg-db1") -> dict[str, Entry]:
+    one = replace(INTENT, phase=phase, old=old, candidate=candidate)
+    return {OPERATION: Entry(transaction.encode(one), 40)}
+
+
+@pytest.mark.parametrize(
+    ("named", "where"),
+    [
+        ({"patroni/leader": Entry("stranger", 10, 7)}, "the lock"),
+        ({"patroni/sync": Entry('{"leader":"dj-db1","sync_standby":"gg-db1,stranger"}', 20)}, "/sync"),
+        ({"patroni/sync": Entry('{"leader":"stranger","sync_standby":"gg-db1"}', 20)}, "/sync"),
+        (operation(Phase.TAKEN, old="stranger"), "the takeover under way"),
+        (operation(Phase.INTENDED, candidate="stranger"), "the takeover under way"),
+    ],
+)
+def test_a_host_that_the_topology_does_not_name_makes_all_unseen(named: dict[str, Entry], where: str) -> None:
+    dcs = assembly().view(READ | named, 0, 10).dcs
     assert isinstance(dcs, NotSeen)
-    assert "stranger" in dcs.reason
+    assert dcs.reason == f"sites.yml does not name stranger ({where})"
+    assert "sites.yml" in dcs.hint
+
+
+@pytest.mark.parametrize("phase", [Phase.DONE, Phase.ABORTED])
+@pytest.mark.parametrize("names", [{"old": "stranger"}, {"candidate": "stranger"}])
+def test_whom_an_ended_takeover_names_may_have_left(phase: Phase, names: dict[str, str]) -> None:
+    """Planted: a host was taken out of sites.yml, and nobody saw anything until the next takeover."""
+    read = READ | operation(phase, **names)
+    read |= pulse("wt", "sejong", 1, primary("dj-db1"), standby("dj-db2"), standby("gg-db1"))
+    seen = assembly().view(read, 0, 10)
+    assert isinstance(seen.dcs, DcsState)
+    assert planner.plan(seen).row.action is Action.NOTHING
+    assert assess(seen, seen.dcs, "gyeonggi", "any").kind is MoveKind.CROSS_SITE
+    assert preflight(seen, "gyeonggi", {}).candidate == "gg-db1"
 
 
 def test_no_answer_of_etcd_is_not_an_empty_etcd() -> None:

@@ -131,6 +131,13 @@ def test_a_yes_is_written_and_waited_for_and_taken_back(run: Any) -> None:
     assert memory.revoked == [8]
 
 
+def test_an_offer_that_stands_does_not_keep_the_yes_from_being_written(run: Any) -> None:
+    offered = replace(LOST, dcs=replace(DCS, failover_revision=33), offer_age_ms=200)
+    status, output, memory = run([offered, offered, DONE], "--to", "gyeonggi", "--execute")
+    assert (status, memory.sent[0].changes[0].key) == (Exit.DONE, APPROVAL)
+    assert "note: an offer stands" in output
+
+
 def test_a_state_that_has_changed_is_not_approved(run: Any) -> None:
     with pytest.raises(NotTaken, match="changed"):
         run([LOST], "--to", "gyeonggi", "--execute", answer=Answer.REFUSED)
@@ -154,6 +161,15 @@ def test_an_end_that_nobody_saw_is_unknown(run: Any) -> None:
 def test_without_a_majority_nothing_is_known(run: Any) -> None:
     with pytest.raises(DcsNotSeen):
         run([view(dcs=NotSeen("no majority"))], "--to", "gyeonggi")
+
+
+def test_a_stranger_has_a_hint_of_its_own(run: Any) -> None:
+    with pytest.raises(DcsNotSeen) as caught:
+        run([view(dcs=NotSeen("sites.yml does not name x", "name it"))], "--to", "gyeonggi")
+    assert caught.value.hint == "name it"
+    with pytest.raises(DcsNotSeen) as caught:
+        run([view(dcs=NotSeen("no majority"))], "--to", "gyeonggi")
+    assert caught.value.hint == DcsNotSeen.hint
 
 
 def test_a_living_primary_is_left_alone(run: Any) -> None:

@@ -125,6 +125,8 @@ def test_no_host_elsewhere_means_no_remote_copy_afterwards():
 
 def test_the_dcs_unseen_a_free_lock_and_an_unknown_target():
     assert codes(preflight(view(WHOLE, NotSeen("no answer")), "gyeonggi", OPEN)) == {"dcs_unseen"}
+    stranger = view(WHOLE, NotSeen("sites.yml does not name x", "name it"))
+    assert preflight(stranger, "gyeonggi", OPEN).reasons[0].remedy == "name it"
     assert codes(preflight(view(WHOLE, replace(DCS, lock=None)), "gyeonggi", OPEN)) == {"no_primary"}
     assert codes(preflight(view(WHOLE), "busan", OPEN)) == {"unknown_target"}
 
