@@ -23,6 +23,7 @@ Around that core, what touches the world:
 - `publication`, `observer`: what an observer writes to etcd under its lease, and its threads.
 - `etcd_json`, `etcd_dcs`: the HTTP gateway of etcd; bounded, and nothing is sent twice that may have acted.
 - `patroni_keys`, `assembly`: from one snapshot of etcd to the planner's view.
+- `planned_restart`: a primary that its own Patroni restarts is waited for, 3 s at most.
 - `probe_patroni`, `probe_edge`, `clients_way`, `bounded_http`: gray failures, and the way that clients take.
 - `effects`, `config`, `service`, `render`, `advisor`, `figures`: the process `hanbat-failover` and its files.
 - `meeting`: which hosts this controller has met since it sees etcd; only those can be missed.

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from failover import config as configuration
@@ -23,6 +24,7 @@ from failover.etcd_dcs import EtcdDcs, NotAnswered
 from failover.etcd_json import EtcdAnswerWrong
 from failover.executor import Answer, Executor
 from failover.observer import Ended, Publisher, Sight, monotonic_ms, start
+from failover.planned_restart import WithRestart, state_of_primary
 from failover.planner import Decision
 from failover.probe_edge import EdgeWatch
 from failover.probe_patroni import PatroniWatch, WithPatroni
@@ -128,7 +130,14 @@ def observe(config: Config, sight: Sight, ended: Ended) -> None:
         for host, address in config.addresses.items()
     }
     probers = {
-        host: WithPatroni(SqlProbe(config.dsn(host), monotonic_ms), watch, monotonic_ms)
+        host: WithPatroni(
+            WithRestart(
+                SqlProbe(config.dsn(host), monotonic_ms),
+                partial(state_of_primary, config.addresses[host], config.patroni_port),
+            ),
+            watch,
+            monotonic_ms,
+        )
         for host, watch in patronis.items()
     }
     edges = [EdgeWatch(edge.site, edge.address, edge.port, sight, monotonic_ms) for edge in config.edges]
