@@ -17,6 +17,7 @@ class PatroniRules:
     `kept_set`: with the synchronous mode off, nothing goes on after a swap of /sync that failed (H5).
     `gate`: a candidate that keeps members in /sync acknowledges nothing before its next swap (ADR 9).
     `looks_who_streams`: only those are kept who stream from the candidate, and have nothing that it has not.
+    `shown_commit`: a primary that was offered away takes its lock back only if it can commit.
     `named_candidate`: a free lock is not left to a candidate whom /sync does not name.
     `set_after_swap`: that swap comes before PostgreSQL is told who has joined.
     """
@@ -30,10 +31,11 @@ class PatroniRules:
     gate: bool = True
     looks_who_streams: bool = True
     set_after_swap: bool = True
+    shown_commit: bool = True
     named_candidate: bool = True
 
 
-UPSTREAM = PatroniRules(False, False, False, False, False, False, named_candidate=False)
+UPSTREAM = PatroniRules(False, False, False, False, False, False, shown_commit=False, named_candidate=False)
 MENDED = PatroniRules()
 
 

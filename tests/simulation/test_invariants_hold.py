@@ -10,6 +10,7 @@ import os
 import pytest
 
 from . import ambushes
+from .alone import ALONE
 from .engine import Violation
 from .incidents import KINDS, Plan
 from .planted import UNMENDED, only
@@ -52,6 +53,13 @@ def test_the_transaction_alone_holds_off_a_stale_writer(kind: object) -> None:
     """Also with Patroni as it is: the /sync revision that moves, and the order of the changes."""
     settings = Settings(rules=UNMENDED, hazard=0, torn=0.3)
     assert many(40, settings=settings, plan=only(kind)).failures == {}  # type: ignore[arg-type]
+
+
+def test_one_fault_costs_seconds_while_it_lasts() -> None:
+    tally = many(INCIDENTS // 10, settings=Settings(hazard=0), plan=ALONE)
+    print(tally)
+    assert tally.failures == {}
+    assert tally.takeovers > tally.runs
 
 
 def test_one_seed_is_one_run() -> None:
