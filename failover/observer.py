@@ -14,7 +14,7 @@ from failover.etcd_dcs import EtcdDcs, LeaseGone, NotAnswered
 from failover.etcd_json import EtcdAnswerWrong
 from failover.probe_edge import EdgeAsked, EdgeStreak
 from failover.publication import PULSE, Pulse, Remembered, publish, verdict
-from failover.streaks import Probe, Streak, extended, seen
+from failover.streaks import Probe, Streak, extended, seen, told
 from failover.view import HostSeen, Reach
 
 PROBE_PERIOD_S = 0.25
@@ -95,7 +95,7 @@ class Sight:
         now = self._clock_ms()
         with self._lock:
             hosts = tuple(seen(host, self._streaks.get(host), now, STALE_MS) for host in self._hosts)
-            details = {host: streak.last.detail for host, streak in self._streaks.items()}
+            details = {host: told(streak, now) for host, streak in self._streaks.items()}
             edges = tuple(probe_edge.seen(name, streak, now) for name, streak in self._edges.items())
             known = self._operation
         operation = Remembered(known[0], now - known[1]) if known else None

@@ -26,12 +26,13 @@ class Detail:
 
     why: str = ""  # of a reach that is not reachable: silent, refused, starting, ...
     replayed_lsn: int | None = None
-    primary_lsn: int | None = None  # on a primary: how far its WAL is flushed
+    primary_lsn: int | None = None  # on a primary: how far its WAL is flushed; kept while it is silent
     xid: int | None = None  # a primary: above all that have ended; a standby: at most the first it lacks
     timeline: int | None = None
     commit_ms: int | None = None  # how long the last canary commit took
     patroni: str = ""  # answers, stuck, silent, refused, unknown; "": not asked
     patroni_mute_ms: int | None = None  # for how long it has been silent or refused
+    primary_age_ms: int | None = None  # since primary_lsn and its xid were asked for
 
 
 class EdgeState(StrEnum):
@@ -108,6 +109,7 @@ def _known(detail: Detail) -> dict[str, Any]:
         "commit_ms": detail.commit_ms,
         "patroni": detail.patroni,
         "patroni_mute_ms": detail.patroni_mute_ms,
+        "primary_age_ms": detail.primary_age_ms,
     }
     return {name: value for name, value in fields.items() if value not in (None, "")}
 
@@ -137,6 +139,7 @@ def decode(observer: str, text: str) -> Pulse:
             _whole(row.get("commit_ms")),
             str(row.get("patroni", "")),
             _whole(row.get("patroni_mute_ms")),
+            _whole(row.get("primary_age_ms")),
         )
         for row in rows
     }
