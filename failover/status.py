@@ -37,6 +37,8 @@ READINESS = (
 class HostRow:
     """One database host. Lags are in bytes behind the primary; None: nobody knows. Ages are in ms.
 
+    While nobody reaches the lock holder there are no lags: they would be measured against its last word.
+
     `reach`: each site's vote. `against`: guards that keep it from taking over, by name, with the reason.
     `patroni`: answers, stuck, silent, refused or unknown; `patroni_mute_ms`: for how long it is not there.
     """
@@ -178,7 +180,7 @@ def _row(
     newest = _newest(view, host)
     seen = newest.of(host) if newest else None
     detail = pulses[newest.observer].details.get(host, Detail()) if newest else Detail()
-    top = pulses[newest.observer].details.get(holder or "", Detail()).primary_lsn if newest else None
+    top = _top(view, pulses, holder, newest) if newest else None
     standby = seen is not None and seen.role is Role.STANDBY
     patroni = _patroni(view, pulses, host)
     against = {} if dcs is None or host == holder else refusals(view, dcs, holder, host)
@@ -212,6 +214,13 @@ def _patroni(view: View, pulses: Mapping[str, Pulse], host: str) -> Detail:
     home = view.site_of(host)
     told = min(fresh(view), key=lambda one: (one.site != home, one.age_ms), default=None)
     return pulses[told.observer].details.get(host, Detail()) if told else Detail()
+
+
+def _top(view: View, pulses: Mapping[str, Pulse], holder: str | None, near: Observation) -> int | None:
+    """How far the lock holder is, by `near` or who else reaches it now; None when nobody does."""
+    able = [one for one in fresh(view) if holder and one.of(holder).reach is Reach.REACHABLE]
+    told = min(able, key=lambda one: (one is not near, one.age_ms), default=None)
+    return pulses[told.observer].details.get(holder or "", Detail()).primary_lsn if told else None
 
 
 def _lag(top: int | None, lsn: int | None) -> int | None:

@@ -14,7 +14,7 @@ from failover.status import HostRow, Overview, overview
 from failover.status_cli import screen
 from failover.view import Config, DcsState, NotSeen, Observation, Phase, SyncMode, SyncSet, View
 
-from .views import DCS, HOST_LOST, HOSTS, INTENT, observation, primary, standby, view
+from .views import DCS, HOST_LOST, HOSTS, INTENT, SITE_LOST, gone, observation, primary, standby, view
 
 HEALTHY = tuple(
     observation(site, primary("dj-db1", 500), standby("dj-db2", 500), standby("gg-db1", 500))
@@ -112,6 +112,25 @@ def test_a_silent_host_has_no_figures_and_a_reason() -> None:
     assert (lost.age_ms, lost.role) == (None, "unknown")
     assert set(lost.reach.values()) == {"unreachable"}
     assert row(found, "dj-db2").may_take_over == "yes"
+
+
+def test_nobody_lags_behind_a_primary_that_nobody_reaches() -> None:
+    """Planted: its last word was kept, and an old lag shown with the age of the standby's fresh one."""
+    found = shown(HOST_LOST)
+    for host in ("dj-db2", "gg-db1"):
+        assert (row(found, host).received_lag, row(found, host).replayed_lag) == (None, None)
+        assert row(found, host).age_ms == 100
+    assert "unknown" in next(line for line in text(found).splitlines() if line.split()[:1] == ["gg-db1"])
+    assert row(shown(SITE_LOST), "gg-db1").received_lag is None
+
+
+def test_a_lag_is_measured_by_who_reaches_both() -> None:
+    """Gyeonggi does not reach the primary any more: Daejeon's word of it counts, while that is fresh."""
+    away = observation("gyeonggi", gone("dj-db1"), standby("dj-db2", 500), standby("gg-db1", 500))
+    assert row(shown((HEALTHY[0], away, HEALTHY[2])), "gg-db1").received_lag == 20
+    old = [replace(one, age_ms=5000) for one in (HEALTHY[0], HEALTHY[2])]
+    found = row(shown((old[0], away, old[1])), "gg-db1")
+    assert (found.received_lag, found.replayed_lag, found.age_ms) == (None, None, 100)
 
 
 def test_every_host_has_a_row() -> None:
