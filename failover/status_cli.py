@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,20 +45,26 @@ COLOURS = {"yes": "green", "no": "red", "unknown": "yellow", "reachable": "green
 def status(watch: bool, as_json: bool, path: Path) -> int:
     """Sites, hosts, roles, lag, site-safe, who may take over and why not.
 
-    Exit status: 0 the DCS was read, 5 it was not: what is shown is unknown.
+    Exit status: 0 the DCS was read, 5 it was not: what is shown is unknown. --watch ends with 0 at Ctrl-C.
     """
     looker = Looker(read_config(path))
     found = looker.look_twice()
     if as_json:
         click.echo(json.dumps(found.as_dict(), ensure_ascii=False, indent=1))
     elif watch:
-        with Live(screen(found), refresh_per_second=4) as live:
-            while True:
-                time.sleep(WATCH_S)
-                live.update(screen(looker.look()))
+        _watch(looker, found)
+        return Exit.DONE
     else:
         Console().print(screen(found))
     return Exit.UNKNOWN if found.trouble else Exit.DONE
+
+
+def _watch(looker: Looker, found: Overview) -> None:
+    """Until Ctrl-C, which is its normal end."""
+    with suppress(KeyboardInterrupt), Live(screen(found), refresh_per_second=4) as live:
+        while True:
+            time.sleep(WATCH_S)
+            live.update(screen(looker.look()))
 
 
 def screen(found: Overview) -> RenderableType:
