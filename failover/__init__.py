@@ -24,9 +24,10 @@ Around that core, what touches the world:
 - `etcd_json`, `etcd_dcs`: the HTTP gateway of etcd; bounded, and nothing is sent twice that may have acted.
 - `patroni_keys`, `assembly`: from one snapshot of etcd to the planner's view.
 - `probe_patroni`, `probe_edge`, `clients_way`, `bounded_http`: gray failures, and the way that clients take.
+- `probe_member`, `dcs_members`: each member of etcd, as it is seen.
 - `effects`, `config`, `service`, `render`, `advisor`, `figures`: the process `hanbat-failover` and its files.
 - `meeting`: which hosts this controller has met since it sees etcd; only those can be missed.
-- `status`, `status_cli`, `looker`: `hanbat status`.
+- `status`, `status_cli`, `looker`: `hanbat status`; `readiness`: who would be left to move the primary.
 - `preflight`, `switchover`, `switchover_means`, `switchover_cli`, `handover`: the planned way.
 - `gatekeeper`, `gatekeeper_service`, `etcd_watch`, `haproxy_socket`, `pooler_console`: beside the poolers.
 - `approvals`, `manual`, `failover_cli`: a person decides.

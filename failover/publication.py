@@ -58,6 +58,21 @@ class EdgeSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class MemberSeen:
+    """What one observer saw of one member of the DCS; for people, no decision rests on it.
+
+    Reachable: it answers, has a leader and no alarm. `for_ms`: how long the reach has been what it is.
+    `age_ms`: since the last question ended.
+    """
+
+    name: str
+    reach: Reach
+    for_ms: int = 0
+    age_ms: int | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Remembered:
     """For how long this observer has known the operation key's present revision; for people."""
 
@@ -76,6 +91,7 @@ class Pulse:
     details: Mapping[str, Detail]
     edges: tuple[EdgeSeen, ...] = ()
     operation: Remembered | None = None
+    members: tuple[MemberSeen, ...] = ()
 
 
 def encode(pulse: Pulse) -> str:
@@ -96,6 +112,8 @@ def encode(pulse: Pulse) -> str:
         word["edges"] = [asdict(edge) for edge in pulse.edges]
     if pulse.operation is not None:
         word["operation"] = asdict(pulse.operation)
+    if pulse.members:
+        word["members"] = [asdict(member) for member in pulse.members]
     return json.dumps(word)
 
 
@@ -144,7 +162,10 @@ def decode(observer: str, text: str) -> Pulse:
         for row in rows
     }
     edges = tuple(_edge(row) for row in read.get("edges", ()))
-    return Pulse(observer, str(read["site"]), int(read["sequence"]), hosts, details, edges, _remembered(read))
+    members = tuple(_member(row) for row in read.get("members", ()))
+    return Pulse(
+        observer, str(read["site"]), int(read["sequence"]), hosts, details, edges, _remembered(read), members
+    )
 
 
 def _edge(row: dict[str, Any]) -> EdgeSeen:
@@ -153,6 +174,16 @@ def _edge(row: dict[str, Any]) -> EdgeSeen:
         EdgeState(row["state"]),
         int(row["for_ms"]),
         _whole(row.get("took_ms")),
+        _whole(row.get("age_ms")),
+        str(row.get("why", "")),
+    )
+
+
+def _member(row: dict[str, Any]) -> MemberSeen:
+    return MemberSeen(
+        str(row["name"]),
+        Reach(row["reach"]),
+        int(row["for_ms"]),
         _whole(row.get("age_ms")),
         str(row.get("why", "")),
     )
