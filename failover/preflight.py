@@ -52,7 +52,7 @@ class Preflight:
 # guard of the takeover -> what to do when it does not hold
 REMEDIES = {
     "not_paused": "end the maintenance: patronictl resume",
-    "no_hold": "a person asked the controllers to keep still: remove the hold first",
+    "no_hold": "a person asked the controllers to keep still: hanbat hold show, then clear",
     "no_failover_key": (
         "wait for the switchover that is under way; a scheduled one: patronictl flush CLUSTER switchover"
     ),
