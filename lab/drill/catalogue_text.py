@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from lab.drill.matrix import ROLES, Break, Expect, MatrixScenario, Mend, Range, Step, Switchover
+from lab.drill.matrix_edges import CUT_BACK_S, POWER_BACK_S
 from lab.drill.scenario import Scenario
 
-HEAD = """# Drills
+HEAD = f"""# Drills
 
 Made from the code by `hanbat drill list --markdown > docs/drills.md`; a test fails when it is not.
 
@@ -45,7 +46,11 @@ planned switchover: `no_request_fails`, `no_request_is_slow`. For a standby that
 in doubt, and the drill then not passed.
 
 A client has *no way in* when its edge stands in a site that is lost or cut off from the primary; clients that
-know both edges (the bidders) always count.
+know both edges (the bidders) always count, but for a request that reached nobody at such an edge. Edges are
+closed from the fault to the heal only. After it such an edge counts from its first acknowledgement, and at
+the latest {CUT_BACK_S:g} s after a cut (a health check that hangs in it, the next one, a first answer) or
+{POWER_BACK_S:g} s after the power was off (its machines boot); one that is later was out since the heal. A
+check that saw no request is in doubt, never passed.
 """
 
 

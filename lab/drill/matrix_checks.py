@@ -50,10 +50,11 @@ def nothing_moves_alone(facts: Facts, wanted: Wanted) -> Held | None:
     """Without a majority no other host becomes primary before the heal."""
     if not wanted.expect.outage_expected:
         return None
-    others = sorted(facts.primaries_under - {facts.old})
-    return _held(
-        "nothing_moves_alone", not others, "no other primary before the heal", ", ".join(others) or "none"
-    )
+    seen = facts.primaries_under
+    others = sorted((seen or frozenset()) - {facts.old})
+    said = "nobody was asked" if seen is None else ", ".join(others) or "none"
+    truth = None if seen is None else not others
+    return _held("nothing_moves_alone", truth, "no other primary before the heal", said)
 
 
 def takeovers_as_expected(facts: Facts, wanted: Wanted) -> Held:
@@ -118,18 +119,20 @@ def heal_without_outage(facts: Facts, wanted: Wanted) -> Held | None:
 
 
 def heal_without_failure(facts: Facts, wanted: Wanted) -> Held | None:
-    """No request fails because of the heal."""
+    """No request fails because of the heal. Of no request nothing is known."""
     if wanted.expect.outage_expected:
         return None
     most, failed = wanted.expect.heal_failed_requests, facts.heal_failed
-    return _held("heal_without_failure", len(failed) <= most, f"at most {most}", _named(failed))
+    truth = len(failed) <= most if facts.heal_requests else None
+    return _held("heal_without_failure", truth, f"at most {most}", _of(failed, facts.heal_requests))
 
 
 def no_request_fails(facts: Facts, wanted: Wanted) -> Held | None:
     """Asked of what is planned: a switchover under load."""
     if not wanted.expect.no_failed_request:
         return None
-    return _held("no_request_fails", not facts.failed, "none", _named(facts.failed))
+    truth = not facts.failed if facts.requests else None
+    return _held("no_request_fails", truth, "none", _of(facts.failed, facts.requests))
 
 
 def no_request_is_slow(facts: Facts, wanted: Wanted) -> Held | None:
@@ -193,6 +196,10 @@ def whole_again(facts: Facts, wanted: Wanted) -> Held:
     return _held(
         "whole_again", facts.whole, "every standby in the sync set", "whole" if facts.whole else "not whole"
     )
+
+
+def _of(failed: tuple[str, ...], requests: int) -> str:
+    return _named(failed) if requests else "no request"
 
 
 def _named(failed: tuple[str, ...]) -> str:

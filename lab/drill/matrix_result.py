@@ -24,7 +24,8 @@ def result_of(drill: Drill, broken_off: str | None, started: str) -> dict[str, A
     attempts, probes = drill.attempts(), list(records(drill.evidence.probes))
     closed = matrix.resolve_all(scenario.expect.no_way_in, drill.cast) if drill.cast else frozenset()
     old = drill.cast.get("primary", ("",))[0]
-    seen = facts(attempts, probes, drill.moments, old, drill.served_under, closed)
+    back_s = scenario.expect.way_back_s
+    seen = facts(attempts, probes, drill.moments, old, drill.served_under, closed, back_s)
     measured = measure(
         attempts,
         probes,
@@ -99,6 +100,7 @@ def _figures(seen: Facts | None) -> dict[str, Any]:
         "stall_span": [seen.stall.start_at, seen.stall.end_at] if seen.stall else None,
         "return_seconds": _round(seen.return_s),
         "heal_outage_seconds": _round(seen.heal_outage_s),
+        "heal_requests": seen.heal_requests,
         "heal_failed_requests": len(seen.heal_failed),
         "failed_requests": len(seen.failed),
         "slowest_request_seconds": _round(seen.slowest_s),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lab.drill.matrix import MATRIX_BOUNDS, Break, Expect, MatrixScenario, Mend, Switchover, scenario
+from lab.drill.matrix_edges import POWER_BACK_S
 
 POWER_CUT, PARTITION, FREEZE = "power-cut", "partition", "freeze"
 KILL, STOP = "kill-process", "stop-process"
@@ -43,7 +44,7 @@ LOSSES = (
         ("주 센터 전원 상실(약식)", "Loss of the primary site, without the tender"),
         ("백업 센터가 5초 안에 이어받는다", "the backup takes over within 5 s"),
         (Break(POWER_CUT, "{home}"),),
-        Expect(AT_BACKUP, takeovers=ONE, no_way_in=("{home}",)),
+        Expect(AT_BACKUP, takeovers=ONE, no_way_in=("{home}",), way_back_s=POWER_BACK_S),
     ),
     scenario(
         "double-fault",
@@ -162,6 +163,7 @@ DCS = (
             takeovers=AT_MOST_ONE,
             outage_expected=True,
             no_way_in=("{home}",),
+            way_back_s=POWER_BACK_S,
             hold_s=26.0,
             return_s=60.0,
         ),

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from lab.drill.case import CheckVerdict
-from lab.drill.matrix import Expect
+from lab.drill.matrix import MATRIX_BOUNDS, Expect
 from lab.drill.matrix_absence import Absence, absences
 from lab.drill.matrix_checks import Wanted, judge
+from lab.drill.matrix_edges import CUT_BACK_S, POWER_BACK_S
 from lab.drill.matrix_facts import Facts, Inside, facts, promotions
 from lab.drill.operations import Attempt, Outcome
 from lab.drill.rto import Gap, RoleSample
+from lab.lifecycle import BOOT_LIMIT_S
 
 MOVES = Expect(("{in_site_standby}",), takeovers=(1, 1), inside_clients="{home}", cancels=True)
 WANTED = Wanted(MOVES, frozenset({"dj-db2"}))
@@ -28,7 +31,9 @@ GOOD = Facts(
     return_s=0.1,
     primaries_under=frozenset({"dj-db1", "dj-db2"}),
     heal_outage_s=0.4,
+    heal_requests=200,
     heal_failed=(),
+    requests=250,
     failed=("canary at daejeon: refused, 503",),
     slowest_s=2.0,
     whole=True,
@@ -100,12 +105,24 @@ def test_a_planted_bug_fails_its_expectation_and_no_other(name):
         ("epochs_only_rise", {"epochs": {}}),
         ("outage_within_limit", {"outage": None}),
         ("heal_without_outage", {"heal_outage_s": None}),
+        ("heal_without_failure", {"heal_requests": 0}),
         ("one_acknowledging", {"inside": Inside(0, 3, ())}),
         ("cancelled_commits", {"inside": Inside(12, 0, ())}),
     ],
 )
 def test_what_was_not_seen_is_in_doubt(name, change):
     assert verdicts(replace(GOOD, **change), WANTED)[name] is CheckVerdict.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("good", "wanted", "name", "change"),
+    [
+        (GOOD_PLANNED, PLANNED, "no_request_fails", {"requests": 0}),
+        (GOOD_DARK, DARK, "nothing_moves_alone", {"primaries_under": None}),
+    ],
+)
+def test_of_nothing_nothing_is_known(good, wanted, name, change):
+    assert verdicts(replace(good, **change), wanted)[name] is CheckVerdict.UNKNOWN
 
 
 @pytest.mark.parametrize("absence", [Absence(None, False, None), Absence(7.0, False, 8.0)])
@@ -228,6 +245,75 @@ def test_an_edge_without_a_way_in_is_not_counted():
     assert len(counted.failed) == 100
     assert excused.stall == seen_of().stall
     assert excused.failed == ()
+
+
+GYEONGGI = frozenset({"gyeonggi"})
+CLOSED = {"edge": "gyeonggi", "stream": "r:canary-gyeonggi"}
+
+
+def returning(*, first: float, until: float = 32.0) -> list[Attempt]:
+    """The canary of an edge that is closed from 10.0 on and acknowledges again from `first` on."""
+    ticks = (n / 10 for n in range(round(until * 10)))
+    return [
+        attempt(at, Outcome.UNKNOWN if 10.0 <= at < first else Outcome.ACKNOWLEDGED, **CLOSED) for at in ticks
+    ]
+
+
+def healed(*attempts: Attempt, closed=GYEONGGI) -> tuple[tuple[str, ...], float | None]:
+    seen = seen_of([*ACKS, *attempts], closed=closed)
+    return seen.heal_failed, seen.heal_outage_s
+
+
+def test_a_closed_edge_may_come_back_within_the_bound():
+    failed, outage = healed(*returning(first=21.5))
+    assert failed == ()
+    assert outage == pytest.approx(0.1, abs=0.02)
+
+
+def test_an_edge_that_comes_back_too_late_was_out_since_the_heal():
+    failed, outage = healed(*returning(first=24.0))
+    assert len(failed) == 20, "all from the bound on"
+    assert outage == pytest.approx(4.0, abs=0.02)
+    assert healed(*returning(first=99.0))[1] == pytest.approx(10.0)
+
+
+def test_a_second_outage_of_an_edge_that_came_back_counts():
+    again = [each for each in returning(first=20.5) if not 25.0 <= each.sent_at < 28.0]
+    failed, outage = healed(*again, *(attempt(25.0 + n, Outcome.UNKNOWN, **CLOSED) for n in range(3)))
+    assert len(failed) == 3
+    assert outage == pytest.approx(3.1, abs=0.02)
+
+
+def test_with_every_edge_closed_the_heal_is_still_looked_at():
+    both = frozenset({"daejeon", "gyeonggi"})
+    bad = attempt(25.0, Outcome.UNKNOWN)
+    assert len(healed(bad, *returning(first=20.5), closed=both)[0]) == 1
+    assert seen_of([*ACKS, *returning(first=20.5)], closed=both).heal_requests > 150
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status", "counted"),
+    [(Outcome.UNKNOWN, None, 1), (Outcome.UNKNOWN, 503, 1), (Outcome.REFUSED, None, 0)],
+    ids=["time-out", "answered", "nobody there"],
+)
+def test_bidders_count_at_a_closed_edge_unless_nobody_was_there(outcome, status, counted):
+    bad = {"edge": "gyeonggi", "stream": "r:bidders", "status": status}
+    edges = returning(first=21.5)
+    assert len(healed(*edges, attempt(20.5, outcome, **bad))[0]) == counted
+    assert len(seen_of([*ACKS, *edges, attempt(15.0, outcome, **bad)], closed=GYEONGGI).failed) == counted
+    assert len(healed(*edges, attempt(23.0, outcome, **bad))[0]) == 1, "it is back: somebody must be there"
+
+
+def test_the_bound_of_a_cut_edge_is_what_the_edge_is_set_to():
+    text = (Path(__file__).parents[1] / "golden/dj-app1/etc/hanbat/haproxy.cfg").read_text(encoding="utf-8")
+    assert "timeout check 1s" in text
+    assert "downinter 500ms" in text
+    assert pytest.approx(1.0 + 0.5 + MATRIX_BOUNDS.normal_gap_s) == CUT_BACK_S
+    assert POWER_BACK_S < BOOT_LIMIT_S
+
+
+def test_where_nobody_was_asked_nothing_is_known():
+    assert seen_of(probes=[PROBES[0]]).primaries_under is None
 
 
 def test_promotions_are_not_guessed():
