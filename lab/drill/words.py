@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from lab.drill.plan import PROBE_INTERVAL_S
+
 Pair = tuple[str, str]
 
 VERDICTS: dict[str, Pair] = {
@@ -233,3 +235,10 @@ def matrix_headline(result: Mapping[str, Any]) -> Pair:
 def sentence(reasons: list[str]) -> str:
     """Several reasons as one line."""
     return "; ".join(reasons)
+
+
+def phase(value: float | None, digits: int = 2) -> str:
+    """A phase of a takeover: both ends in one sample of the probes is less than their period, not 0."""
+    if value is not None and round(value, digits) == 0:
+        return f"< {PROBE_INTERVAL_S:g}"
+    return seconds(value, digits)
