@@ -42,8 +42,9 @@ primary before the heal) and `returns_after_heal`. Where clients stand inside a 
 (no host acknowledges after another is primary on a later timeline) and `cancelled_commits` (a COMMIT that
 waits for its sync standby was cancelled and came back with a warning: *unknown*, never acknowledged). For a
 planned switchover: `no_request_fails`, `no_request_is_slow`. For a standby that drags: `left_the_sync_set`
-(/sync names it no more within the limit, until the heal), `back_in_the_sync_set`. What could not be seen is
-in doubt, and the drill then not passed.
+(/sync names it no more within the limit, until the heal), `back_in_the_sync_set`, and `unprotected_recorded`
+(the primary's own record has exactly one closed interval, from when it left to when it was back). What could
+not be seen is in doubt, and the drill then not passed.
 
 A client has *no way in* when its edge stands in a site that is lost or cut off from the primary; clients that
 know both edges (the bidders) always count, but for a request that reached nobody at such an edge. Edges are

@@ -9,6 +9,7 @@ from itertools import pairwise
 from lab.drill.case import CheckVerdict
 from lab.drill.matrix import Expect
 from lab.drill.matrix_facts import Facts
+from lab.drill.matrix_unprotected import covers
 
 SHOWN = 3  # failed requests that are named
 
@@ -191,6 +192,19 @@ def back_in_the_sync_set(facts: Facts, wanted: Wanted) -> Held | None:
     return _held("back_in_the_sync_set", truth, f"within {limit:g} s", "; ".join(said))
 
 
+def unprotected_recorded(facts: Facts, wanted: Wanted) -> Held | None:
+    """The primary wrote down exactly the absence: from when it was left out until /sync named it again."""
+    if not wanted.leaving:
+        return None
+    found = facts.unprotected
+    absent = [(host, one) for host in sorted(wanted.leaving) if (one := facts.absences.get(host))]
+    truth = None
+    if found is not None and len(absent) == len(wanted.leaving):
+        truth = covers(found, absent, facts.struck, facts.heal)
+    said = "not read" if found is None else "; ".join(each.told() for each in found) or "none"
+    return _held("unprotected_recorded", truth, "one closed interval an absence", said)
+
+
 def whole_again(facts: Facts, wanted: Wanted) -> Held:
     """After the heal all machines are whole again by themselves."""
     return _held(
@@ -224,6 +238,7 @@ EXPECTATIONS: tuple[Callable[[Facts, Wanted], Held | None], ...] = (
     cancelled_commits,
     left_the_sync_set,
     back_in_the_sync_set,
+    unprotected_recorded,
     whole_again,
 )
 

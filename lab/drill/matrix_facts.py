@@ -9,6 +9,7 @@ from typing import Any
 
 from lab.drill.matrix_absence import Absence, absences
 from lab.drill.matrix_edges import CUT_BACK_S, Edges, edges_of
+from lab.drill.matrix_unprotected import Interval
 from lab.drill.measure import DCS, acknowledgements, role_samples, stream_name
 from lab.drill.operations import Attempt, Outcome
 from lab.drill.rto import Gap, RoleSample, longest_gap
@@ -41,6 +42,9 @@ class Facts:
     whole: bool  # all machines were whole again
     inside: Inside | None  # None when the scenario has no clients inside a site
     absences: Mapping[str, Absence] = field(default_factory=dict)  # of those that /sync named at the fault
+    struck: float = 0.0  # the moments that absences are counted from, seconds since the epoch
+    heal: float = 0.0
+    unprotected: tuple[Interval, ...] | None = None  # the old primary's own record; None when it was not read
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +131,8 @@ def facts(
         whole="rejoined" in moments,
         inside=inside_of(attempts, samples),
         absences=absences(probes, moments.get("struck", fault), heal, whole),
+        struck=moments.get("struck", fault),
+        heal=heal,
     )
 
 

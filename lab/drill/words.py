@@ -117,6 +117,7 @@ EXPECTATIONS: dict[str, Pair] = {
     "no_request_is_slow": ("가장 느린 요청", "the slowest request"),
     "left_the_sync_set": ("느린 예비가 동기 집합에서 빠진 때", "the dragging standby left the sync set"),
     "back_in_the_sync_set": ("동기 집합으로 돌아온 때", "back in the sync set"),
+    "unprotected_recorded": ("보호받지 못한 구간의 기록", "the record of the unprotected interval"),
     "whole_again": ("모두 다시 온전함", "whole again"),
 }
 KINDS: dict[str, Pair] = {

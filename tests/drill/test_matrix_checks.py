@@ -14,9 +14,11 @@ from lab.drill.matrix_absence import Absence, absences
 from lab.drill.matrix_checks import Wanted, judge
 from lab.drill.matrix_edges import CUT_BACK_S, POWER_BACK_S
 from lab.drill.matrix_facts import Facts, Inside, facts, promotions
+from lab.drill.matrix_unprotected import Interval, intervals
 from lab.drill.operations import Attempt, Outcome
 from lab.drill.rto import Gap, RoleSample
 from lab.lifecycle import BOOT_LIMIT_S
+from replication.unprotected import Intervals
 
 MOVES = Expect(("{in_site_standby}",), takeovers=(1, 1), inside_clients="{home}", cancels=True)
 WANTED = Wanted(MOVES, frozenset({"dj-db2"}))
@@ -51,7 +53,14 @@ DRAGGED = Wanted(
     Expect(("{primary}",), leaves_sync=("{backup_db}",)), frozenset({"dj-db1"}), frozenset({"gg-db1"})
 )
 GOOD_DRAGGED = replace(
-    GOOD, under="dj-db1", takeovers=0, operations=0, absences={"gg-db1": Absence(7.0, True, 8.0)}
+    GOOD,
+    under="dj-db1",
+    takeovers=0,
+    operations=0,
+    absences={"gg-db1": Absence(7.0, True, 8.0)},
+    struck=10.0,
+    heal=30.0,
+    unprotected=(Interval("gg-db1", 16.8, 38.4),),
 )
 GOOD_PLANNED = replace(GOOD, under="gg-db1", failed=(), slowest_s=0.8, inside=None)
 
@@ -83,8 +92,13 @@ PLANTED = {
     "returns_after_heal": (GOOD_DARK, DARK, {"return_s": 30.1}),
     "no_request_fails": (GOOD_PLANNED, PLANNED, {"failed": ("bidders bid: unknown, 500",)}),
     "no_request_is_slow": (GOOD_PLANNED, PLANNED, {"slowest_s": 1.6}),
-    "left_the_sync_set": (GOOD_DRAGGED, DRAGGED, {"absences": {"gg-db1": Absence(12.1, True, 8.0)}}),
-    "back_in_the_sync_set": (GOOD_DRAGGED, DRAGGED, {"absences": {"gg-db1": Absence(7.0, True, None)}}),
+    "left_the_sync_set": (GOOD_DRAGGED, DRAGGED, {"absences": {"gg-db1": Absence(7.0, False, 8.0)}}),
+    "back_in_the_sync_set": (
+        GOOD_DRAGGED,
+        DRAGGED,
+        {"absences": {"gg-db1": Absence(7.0, True, 20.1)}, "unprotected": (Interval("gg-db1", 16.8, 50.2),)},
+    ),
+    "unprotected_recorded": (GOOD_DRAGGED, DRAGGED, {"unprotected": ()}),
 }
 
 
@@ -123,6 +137,45 @@ def test_what_was_not_seen_is_in_doubt(name, change):
 )
 def test_of_nothing_nothing_is_known(good, wanted, name, change):
     assert verdicts(replace(good, **change), wanted)[name] is CheckVerdict.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        (Interval("gg-db1", 16.8, None),),
+        (Interval("gg-db1", 16.8, 36.0),),
+        (Interval("gg-db1", 19.0, 38.4),),
+        (Interval("dj-db2", 16.8, 38.4),),
+        (Interval("gg-db1", 16.8, 38.4), Interval("dj-db2", 16.8, 38.4)),
+        (Interval("gg-db1", 12.0, 14.0), Interval("gg-db1", 16.8, 38.4)),
+    ],
+    ids=["not closed", "closed too early", "begun too late", "another host", "one too many", "twice"],
+)
+def test_a_record_that_does_not_say_what_happened_fails(found):
+    seen = verdicts(replace(GOOD_DRAGGED, unprotected=found), DRAGGED)
+    assert seen["unprotected_recorded"] is CheckVerdict.FAILED
+
+
+def test_a_record_that_was_not_read_is_in_doubt():
+    seen = verdicts(replace(GOOD_DRAGGED, unprotected=None), DRAGGED)
+    assert seen["unprotected_recorded"] is CheckVerdict.UNKNOWN
+
+
+def test_the_record_of_the_product_is_read():
+    """With the product's own lines, so that a change of its words is seen here."""
+    made = Intervals()
+    none: list[str] = []
+    early = made.take("dj-db1", ["gg-db1"], none.__contains__, "slow", 5.0, 1000.0)
+    early += made.take("dj-db1", none, ["gg-db1"].__contains__, "", 9.0, 1004.0)
+    ours = made.take("dj-db1", ["gg-db1"], none.__contains__, "slow", 20.0, 1015.0)
+    opened = "".join(f"{event.line}\n" for event in early + ours)
+    assert intervals(opened, 1010.0) == (Interval("gg-db1", 1015.0, None),)
+    ours += made.take("dj-db1", none, ["gg-db1"].__contains__, "", 41.5, 1036.5)
+    text = "".join(f"{event.line}\n" for event in early + ours)
+    assert intervals(text, 1010.0) == (Interval("gg-db1", 1015.0, 1036.5),)
+    assert len(intervals(text, 0.0)) == 2
+    with pytest.raises(ValueError, match="Expecting value"):
+        intervals("not a record", 0.0)
 
 
 @pytest.mark.parametrize("absence", [Absence(None, False, None), Absence(7.0, False, 8.0)])
