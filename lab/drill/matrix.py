@@ -92,6 +92,7 @@ class Expect:
     no_failed_request: bool = False  # also while the "fault" acts: for a switchover
     slowest_request_s: float | None = None
     inside_clients: str | None = None  # role of the site with clients inside, some of whom cancel
+    answers_held: bool = False  # what was sent before may be answered when the frozen primary wakes
     cancels: bool = False  # a cancelled COMMIT must have been seen there
     leaves_sync: tuple[str, ...] = ()  # roles that must be out of /sync until the heal, and then back
     leaves_within_s: float = 12.0

@@ -54,14 +54,16 @@ class Inside:
     acknowledged: int
     warned: int  # COMMITs that were cancelled and answered success with a warning
     late: tuple[str, ...]  # acknowledged by one host after another was primary on a later timeline
+    held: tuple[str, ...] = ()  # those of them that were sent before
+    after_heal: int | None = None  # COMMITs that were tried or answered after the heal
 
 
-def inside_of(attempts: Sequence[Attempt], samples: Sequence[RoleSample]) -> Inside | None:
+def inside_of(attempts: Sequence[Attempt], samples: Sequence[RoleSample], heal: float) -> Inside | None:
     """What the clients inside a site saw; None when there were none."""
     mine = [each for each in attempts if each.edge.startswith(INSIDE)]
     if not mine:
         return None
-    late, acknowledged, warned = [], 0, 0
+    late, held, acknowledged, warned = [], [], 0, 0
     for each in mine:
         if each.outcome is Outcome.ACKNOWLEDGED:
             acknowledged += 1
@@ -71,7 +73,10 @@ def inside_of(attempts: Sequence[Attempt], samples: Sequence[RoleSample]) -> Ins
         warned += bool(said["notices"])
         if each.outcome is Outcome.ACKNOWLEDGED and _superseded(said, each.ended_at or 0.0, samples):
             late.append(f"{each.key} by {said['host']} on timeline {said['timeline']}")
-    return Inside(acknowledged, warned, tuple(late))
+            if not _superseded(said, each.sent_at, samples):
+                held.append(late[-1])
+    after = sum(each.path == COMMIT and (each.ended_at or each.sent_at) >= heal for each in mine)
+    return Inside(acknowledged, warned, tuple(late), tuple(held), after)
 
 
 def _superseded(said: Mapping[str, Any], at: float, samples: Sequence[RoleSample]) -> bool:
@@ -129,7 +134,7 @@ def facts(
         failed=tuple(describe(each) for each in during if failed(each)),
         slowest_s=max((each.ended_at - each.sent_at for each in during if each.ended_at), default=None),
         whole="rejoined" in moments,
-        inside=inside_of(attempts, samples),
+        inside=inside_of(attempts, samples, heal),
         absences=absences(probes, moments.get("struck", fault), heal, whole),
         struck=moments.get("struck", fault),
         heal=heal,

@@ -12,6 +12,7 @@ KILL, STOP = "kill-process", "stop-process"
 STAYS = ("{primary}",)
 IN_SITE = ("{in_site_standby}",)
 AT_BACKUP = ("{backup_db}",)
+HOME = "{home}"
 ANYWHERE = ("{db_hosts}",)
 ONE = (1, 1)
 AT_MOST_ONE = (0, 1)
@@ -95,7 +96,7 @@ NETWORK = (
         ),
         (Break(PARTITION, "{home}+clients"),),
         Expect(
-            AT_BACKUP, takeovers=ONE, no_way_in=("{home}",), inside_clients="{home}", cancels=True, hold_s=8.0
+            AT_BACKUP, takeovers=ONE, no_way_in=("{home}",), inside_clients=HOME, cancels=True, hold_s=8.0
         ),
     ),
     scenario(
@@ -103,35 +104,35 @@ NETWORK = (
         ("센터 간 회선 단절(증인은 양쪽을 봄)", "WAN cut between the sites; both see the witness"),
         ("주 서버는 그대로, 확인이 5초 넘게 멈추지 않는다", "nothing moves; no commit waits longer than 5 s"),
         (Break(PARTITION, "{home}-{backup}"),),
-        Expect(STAYS, no_way_in=("{backup}",), hold_s=8.0),
+        Expect(STAYS, no_way_in=("{backup}",), inside_clients=HOME, hold_s=8.0),
     ),
     scenario(
         "asymmetric-cut-out",
         ("일방 단절: 주에서 백업으로", "One-way cut: from the primary site to the backup"),
         ("주 서버는 그대로, 확인이 5초 넘게 멈추지 않는다", "nothing moves; no commit waits longer than 5 s"),
         (Break(PARTITION, "{home}>{backup}"),),
-        Expect(STAYS, no_way_in=("{backup}",), hold_s=8.0),
+        Expect(STAYS, no_way_in=("{backup}",), inside_clients=HOME, hold_s=8.0),
     ),
     scenario(
         "asymmetric-cut-in",
         ("일방 단절: 백업에서 주로", "One-way cut: from the backup to the primary site"),
         ("주 서버는 그대로, 확인이 5초 넘게 멈추지 않는다", "nothing moves; no commit waits longer than 5 s"),
         (Break(PARTITION, "{backup}>{home}"),),
-        Expect(STAYS, no_way_in=("{backup}",), hold_s=8.0),
+        Expect(STAYS, no_way_in=("{backup}",), inside_clients=HOME, hold_s=8.0),
     ),
     scenario(
         "replication-cut",
         ("복제만 단절", "Only replication is cut"),
         ("주 서버는 그대로, 확인이 5초 넘게 멈추지 않는다", "nothing moves; no commit waits longer than 5 s"),
         (Break("replication-cut", "{home}-{backup}"),),
-        Expect(STAYS, hold_s=8.0),
+        Expect(STAYS, inside_clients=HOME, hold_s=8.0),
     ),
     scenario(
         "wan-flapping",
         ("회선이 붙었다 끊겼다 함", "The WAN flaps"),
         ("주 서버는 그대로, 헛된 절체가 없다", "nothing moves, no needless takeover"),
         (Break("flap", "{home}-{backup}"),),
-        Expect(STAYS, no_way_in=("{backup}",), hold_s=20.0),
+        Expect(STAYS, no_way_in=("{backup}",), inside_clients=HOME, hold_s=20.0),
     ),
     scenario(
         "wan-slow",
@@ -201,7 +202,7 @@ PROCESSES = (
         ("PostgreSQL 정지(응답 없음)", "PostgreSQL stands still"),
         ("같은 센터의 예비 서버가 5초 안에 이어받는다", "the in-site standby takes over within 5 s"),
         (Break(STOP, "{primary}:postgres"),),
-        Expect(IN_SITE, takeovers=ONE),
+        Expect(IN_SITE, takeovers=ONE, inside_clients=HOME, answers_held=True),
     ),
     scenario(
         "patroni-killed",
@@ -215,7 +216,7 @@ PROCESSES = (
         ("Patroni 정지(응답 없음)", "Patroni stands still"),
         ("같은 센터의 예비 서버가 5초 안에 이어받는다", "the in-site standby takes over within 5 s"),
         (Break(STOP, "{primary}:patroni"),),
-        Expect(IN_SITE, takeovers=ONE, inside_clients="{home}", hold_s=8.0),
+        Expect(IN_SITE, takeovers=ONE, inside_clients=HOME, hold_s=8.0),
     ),
     scenario(
         "host-frozen",
@@ -225,7 +226,7 @@ PROCESSES = (
             "the in-site standby takes over within 5 s; the host that wakes acknowledges nothing",
         ),
         (Break(FREEZE, "{primary}"),),
-        Expect(IN_SITE, takeovers=ONE, hold_s=36.0),
+        Expect(IN_SITE, takeovers=ONE, inside_clients=HOME, answers_held=True, hold_s=36.0),
     ),
     scenario(
         "clock-jump",
@@ -250,7 +251,7 @@ DISKS = (
         ("주 서버 디스크가 멎음", "The primary's disk hangs"),
         ("같은 센터의 예비 서버가 5초 안에 이어받는다", "the in-site standby takes over within 5 s"),
         (Break("disk-hang", "{primary}"),),
-        Expect(IN_SITE, takeovers=ONE),
+        Expect(IN_SITE, takeovers=ONE, inside_clients=HOME),
     ),
     scenario(
         "slow-backup-disk",

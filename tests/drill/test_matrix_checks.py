@@ -39,7 +39,7 @@ GOOD = Facts(
     failed=("canary at daejeon: refused, 503",),
     slowest_s=2.0,
     whole=True,
-    inside=Inside(12, 3, ()),
+    inside=Inside(12, 3, (), after_heal=40),
 )
 DARK = Wanted(
     Expect(("{db_hosts}",), takeovers=(0, 1), outage_expected=True, return_s=30.0), frozenset({"dj-db1"})
@@ -86,7 +86,7 @@ PLANTED = {
     "outage_within_limit": (GOOD, WANTED, {"outage": Gap(0.0, 5.1)}),
     "heal_without_outage": (GOOD, WANTED, {"heal_outage_s": 1.6}),
     "heal_without_failure": (GOOD, WANTED, {"heal_failed": ("canary",)}),
-    "one_acknowledging": (GOOD, WANTED, {"inside": Inside(12, 3, ("a key by dj-db1 on timeline 3",))}),
+    "one_acknowledging": (GOOD, WANTED, {"inside": Inside(12, 3, ("k by dj-db1",), ("k by dj-db1",), 40)}),
     "whole_again": (GOOD, WANTED, {"whole": False}),
     "nothing_moves_alone": (GOOD_DARK, DARK, {"primaries_under": frozenset({"dj-db1", "gg-db1"})}),
     "returns_after_heal": (GOOD_DARK, DARK, {"return_s": 30.1}),
@@ -120,8 +120,9 @@ def test_a_planted_bug_fails_its_expectation_and_no_other(name):
         ("outage_within_limit", {"outage": None}),
         ("heal_without_outage", {"heal_outage_s": None}),
         ("heal_without_failure", {"heal_requests": 0}),
-        ("one_acknowledging", {"inside": Inside(0, 3, ())}),
-        ("cancelled_commits", {"inside": Inside(12, 0, ())}),
+        ("one_acknowledging", {"inside": Inside(0, 3, (), after_heal=40)}),
+        ("one_acknowledging", {"inside": Inside(12, 3, (), after_heal=0)}),
+        ("cancelled_commits", {"inside": Inside(12, 0, (), after_heal=40)}),
     ],
 )
 def test_what_was_not_seen_is_in_doubt(name, change):
@@ -384,10 +385,26 @@ def inside(at: float, outcome: Outcome, *, timeline: int = 4, notices: tuple[str
 def test_an_acknowledgement_of_the_old_primary_after_the_new_one_is_seen():
     early, late = inside(11.0, Outcome.ACKNOWLEDGED), inside(13.0, Outcome.ACKNOWLEDGED)
     warned = inside(13.5, Outcome.UNKNOWN, notices=("canceling wait",))
-    assert seen_of([*ACKS, early, warned]).inside == Inside(1, 1, ())
+    assert seen_of([*ACKS, early, warned]).inside == Inside(1, 1, (), (), 0)
     planted = seen_of([*ACKS, early, late]).inside
     assert planted is not None
     assert len(planted.late) == 1
+    assert planted.held == ()
+
+
+def test_an_answer_that_a_frozen_host_held_is_told_apart_from_a_new_one():
+    """Sent before the other was primary (12.0), answered when the host woke (21.0)."""
+    waited = replace(inside(11.0, Outcome.ACKNOWLEDGED), ended_at=21.0)
+    seen = seen_of([*ACKS, waited])
+    assert seen.inside is not None
+    assert seen.inside.late == seen.inside.held != ()
+    assert seen.inside.after_heal == 1
+    judged = replace(GOOD, inside=seen.inside)
+    frozen = replace(WANTED, expect=replace(MOVES, answers_held=True))
+    assert verdicts(judged, WANTED)["one_acknowledging"] is CheckVerdict.FAILED
+    assert verdicts(judged, frozen)["one_acknowledging"] is CheckVerdict.PASSED
+    awake = seen_of([*ACKS, waited, inside(21.0, Outcome.ACKNOWLEDGED)])
+    assert verdicts(replace(GOOD, inside=awake.inside), frozen)["one_acknowledging"] is CheckVerdict.FAILED
 
 
 def test_clients_inside_do_not_count_as_clients_at_an_edge():
