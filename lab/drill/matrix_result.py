@@ -12,6 +12,7 @@ from lab.drill.journal import records
 from lab.drill.matrix import MatrixScenario
 from lab.drill.matrix_checks import Held, Wanted, judge
 from lab.drill.matrix_facts import Facts, facts
+from lab.drill.matrix_unprotected import Interval, intervals
 from lab.drill.measure import Measured, measure
 from lab.drill.result import known_of, result
 from lab.drill.verdict import Known
@@ -24,7 +25,9 @@ def result_of(drill: Drill, broken_off: str | None, started: str) -> dict[str, A
     attempts, probes = drill.attempts(), list(records(drill.evidence.probes))
     closed = matrix.resolve_all(scenario.expect.no_way_in, drill.cast) if drill.cast else frozenset()
     old = drill.cast.get("primary", ("",))[0]
-    seen = facts(attempts, probes, drill.moments, old, drill.served_under, closed)
+    back_s = scenario.expect.way_back_s
+    seen = facts(attempts, probes, drill.moments, old, drill.served_under, closed, back_s)
+    seen = replace(seen, unprotected=_unprotected(drill, old)) if seen and old else seen
     measured = measure(
         attempts,
         probes,
@@ -51,6 +54,15 @@ def result_of(drill: Drill, broken_off: str | None, started: str) -> dict[str, A
         **_figures(seen),
         **({"heal_outage_seconds": None} if scenario.expect.outage_expected else {}),
     }
+
+
+def _unprotected(drill: Drill, primary: str) -> tuple[Interval, ...] | None:
+    """The primary's record of this drill; None when it was not read or cannot be."""
+    try:
+        text = drill.evidence.unprotected(primary).read_text(encoding="utf-8")
+        return intervals(text, drill.moments.get("load", drill.clock.wall))
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 def _moments(drill: Drill) -> dict[str, float]:
@@ -99,10 +111,12 @@ def _figures(seen: Facts | None) -> dict[str, Any]:
         "stall_span": [seen.stall.start_at, seen.stall.end_at] if seen.stall else None,
         "return_seconds": _round(seen.return_s),
         "heal_outage_seconds": _round(seen.heal_outage_s),
+        "heal_requests": seen.heal_requests,
         "heal_failed_requests": len(seen.heal_failed),
         "failed_requests": len(seen.failed),
         "slowest_request_seconds": _round(seen.slowest_s),
         "primary_under": seen.under,
+        "unprotected": None if seen.unprotected is None else [asdict(each) for each in seen.unprotected],
         "inside": asdict(seen.inside) if seen.inside else None,
     }
 

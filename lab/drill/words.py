@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from lab.drill.plan import PROBE_INTERVAL_S
+
 Pair = tuple[str, str]
 
 VERDICTS: dict[str, Pair] = {
@@ -115,6 +117,7 @@ EXPECTATIONS: dict[str, Pair] = {
     "no_request_is_slow": ("가장 느린 요청", "the slowest request"),
     "left_the_sync_set": ("느린 예비가 동기 집합에서 빠진 때", "the dragging standby left the sync set"),
     "back_in_the_sync_set": ("동기 집합으로 돌아온 때", "back in the sync set"),
+    "unprotected_recorded": ("보호받지 못한 구간의 기록", "the record of the unprotected interval"),
     "whole_again": ("모두 다시 온전함", "whole again"),
 }
 KINDS: dict[str, Pair] = {
@@ -233,3 +236,10 @@ def matrix_headline(result: Mapping[str, Any]) -> Pair:
 def sentence(reasons: list[str]) -> str:
     """Several reasons as one line."""
     return "; ".join(reasons)
+
+
+def phase(value: float | None, digits: int = 2) -> str:
+    """A phase of a takeover: both ends in one sample of the probes is less than their period, not 0."""
+    if value is not None and round(value, digits) == 0:
+        return f"< {PROBE_INTERVAL_S:g}"
+    return seconds(value, digits)
