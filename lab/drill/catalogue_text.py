@@ -42,7 +42,7 @@ primary before the heal) and `returns_after_heal`. Where clients stand inside a 
 waits for its sync standby was cancelled and came back with a warning: *unknown*, never acknowledged). For a
 planned switchover: `no_request_fails`, `no_request_is_slow`. For a fault in the middle of one:
 `struck_in_the_middle` (it came after the hold, or the candidate's lock, was seen in etcd, and before the end;
-else the drill is inconclusive), `command_told_the_truth` (how the command says that it ended),
+else the drill is inconclusive), `command_told_the_truth` (the primary that the command names),
 `poolers_let_go` (the hold is gone and every pooler that obeyed it is open). For a standby that drags:
 `left_the_sync_set` (/sync names it no more within the limit, until the heal), `back_in_the_sync_set`. What
 could not be seen is in doubt, and the drill then not passed.

@@ -73,10 +73,10 @@ def _held(drill: Drill, seen: Facts | None) -> tuple[Held, ...]:
         return ()
     allowed = matrix.resolve_all(scenario.expect.primary_at, drill.cast)
     leaving = matrix.resolve_all(scenario.expect.leaves_sync, drill.cast)
-    return (*judge(seen, Wanted(scenario.expect, allowed, leaving)), *_middle(drill, seen))
+    return (*judge(seen, Wanted(scenario.expect, allowed, leaving)), *_middle(drill))
 
 
-def _middle(drill: Drill, seen: Facts) -> tuple[Held, ...]:
+def _middle(drill: Drill) -> tuple[Held, ...]:
     """What is asked of a fault in the middle of a switchover; a middle that nobody looked at is in doubt."""
     scenario = drill.scenario
     assert isinstance(scenario, MatrixScenario)
@@ -84,7 +84,7 @@ def _middle(drill: Drill, seen: Facts) -> tuple[Held, ...]:
         return ()
     if drill.middle is None:
         return (Held("struck_in_the_middle", CheckVerdict.UNKNOWN, "in the middle", "nobody looked"),)
-    return middle.judge(drill.middle, scenario.expect, seen.under)
+    return middle.judge(drill.middle, scenario.expect)
 
 
 def _known(drill: Drill, measured: Measured, held: tuple[Held, ...], broken_off: str | None) -> Known:

@@ -14,8 +14,6 @@ from lab.drill.handover_watch import Key, Word
 from lab.drill.matrix import Expect, Once
 from lab.drill.matrix_checks import Held
 
-DONE, UNCHANGED = "done", "unchanged"
-
 
 @dataclass(frozen=True, slots=True)
 class Said:
@@ -30,7 +28,7 @@ class Said:
 class Command:
     """What is known of the `hanbat switchover` process. None: not (yet).
 
-    `end`: how it says that it ended, "" when it did not come to say so.
+    `end`, `primary`: how it says that it ended and who is primary then; "" and None when it did not say.
     """
 
     host: str
@@ -39,6 +37,7 @@ class Command:
     ended_at: float | None = None
     exit_status: int | None = None
     end: str = ""
+    primary: str | None = None
     reason: str = ""
 
 
@@ -47,7 +46,8 @@ class Middle:
     """A handover and the strike into it, in seconds since the epoch; None was not seen.
 
     `struck_at`, `bit_at`: before the fault was injected, and when it was in force. `open_at`: when the last
-    pooler that had obeyed the hold had let go.
+    pooler that had obeyed the hold had let go. `holder_at_end`: who had taken the lock last when the command
+    ended, None when nobody had since the hold.
     """
 
     once: Once
@@ -57,6 +57,7 @@ class Middle:
     gone_at: float | None = None
     open_at: float | None = None
     poolers: frozenset[str] = frozenset()
+    holder_at_end: str | None = None
     struck_at: float | None = None
     bit_at: float | None = None
     trouble: str = ""  # why etcd was not heard to the end
@@ -110,10 +111,16 @@ def middle_of(
         gone,
         open_at,
         poolers,
+        _holder(later, command.ended_at),
         struck_at,
         bit_at,
         trouble,
     )
+
+
+def _holder(words: Iterable[Word], ended_at: float | None) -> str | None:
+    taken = [each for each in words if each.key is Key.LOCK and not each.gone]
+    return next((each.host for each in reversed(taken) if ended_at is None or each.at <= ended_at), None)
 
 
 def _poolers(words: Iterable[Word], hold: str) -> tuple[frozenset[str], float | None]:
@@ -132,7 +139,7 @@ def _poolers(words: Iterable[Word], hold: str) -> tuple[frozenset[str], float | 
     return frozenset(obeying), max(let_go.values()) if obeying and set(let_go) == obeying else None
 
 
-def struck_in_the_middle(middle: Middle, expect: Expect, under: str | None) -> Held:
+def struck_in_the_middle(middle: Middle, expect: Expect) -> Held:
     """The fault came after its moment was seen, and before the handover was over."""
     names = {Once.HELD: "after the hold, before its end", Once.LOCKED: "after the lock, before the end"}
     why = _missed(middle)
@@ -174,19 +181,18 @@ def _when(middle: Middle) -> str:
     return f"{middle.struck_at - middle.due_at:.2f} s after the {what}{stood}"
 
 
-def command_told_the_truth(middle: Middle, expect: Expect, under: str | None) -> Held | None:
-    """How the command says that it ended, against who was the primary. Not asked of one that died."""
-    wanted = {DONE: middle.command.candidate, UNCHANGED: None}
-    end = middle.command.end
-    if end not in wanted:
+def command_told_the_truth(middle: Middle, expect: Expect) -> Held | None:
+    """The primary that the command named at its end, against the lock. Not asked of one that named none."""
+    named, holder = middle.command.primary, middle.holder_at_end
+    if named is None:
         return None
-    text = f"{wanted[end] or 'not ' + middle.command.candidate} after {end}"
-    truth = None if under is None else (under == middle.command.candidate) == (end == DONE)
+    truth = None if middle.trouble else named == holder if holder else named != middle.command.candidate
     verdict = {True: CheckVerdict.PASSED, False: CheckVerdict.FAILED, None: CheckVerdict.UNKNOWN}[truth]
-    return Held("command_told_the_truth", verdict, text, under or "nobody, or not seen")
+    seen = f"{holder or 'nobody else'} had taken the lock by then"
+    return Held("command_told_the_truth", verdict, f"{named}, {middle.command.end}", middle.trouble or seen)
 
 
-def poolers_let_go(middle: Middle, expect: Expect, under: str | None) -> Held | None:
+def poolers_let_go(middle: Middle, expect: Expect) -> Held | None:
     """Whatever became of the command: the hold is gone and every pooler that obeyed it lets clients in."""
     limit = expect.poolers_release_s
     if limit is None:
@@ -202,16 +208,16 @@ def poolers_let_go(middle: Middle, expect: Expect, under: str | None) -> Held | 
     return Held("poolers_let_go", verdict, text, "not until the end" if last is None else f"{last:.2f} s")
 
 
-MIDDLE_EXPECTATIONS: tuple[Callable[[Middle, Expect, str | None], Held | None], ...] = (
+MIDDLE_EXPECTATIONS: tuple[Callable[[Middle, Expect], Held | None], ...] = (
     struck_in_the_middle,
     command_told_the_truth,
     poolers_let_go,
 )
 
 
-def judge(middle: Middle, expect: Expect, under: str | None) -> tuple[Held, ...]:
-    """Every expectation of a fault in the middle of a switchover. `under`: the primary before the heal."""
-    judged = (expectation(middle, expect, under) for expectation in MIDDLE_EXPECTATIONS)
+def judge(middle: Middle, expect: Expect) -> tuple[Held, ...]:
+    """Every expectation of a fault in the middle of a switchover."""
+    judged = (expectation(middle, expect) for expectation in MIDDLE_EXPECTATIONS)
     return tuple(each for each in judged if each is not None)
 
 
@@ -237,6 +243,7 @@ def as_plain(middle: Middle) -> dict[str, Any]:
             "ended_s": since(command.ended_at),
             "exit_status": command.exit_status,
             "end": command.end,
+            "primary": command.primary,
             "reason": command.reason,
             "moments": [
                 {"at_s": since(each.at), "event": each.event, "detail": each.detail} for each in command.said

@@ -40,7 +40,7 @@ def ending(command: Command, at: float, exit_status: int, output: str) -> Comman
     except ValueError:
         return done
     if result := document.get("result"):
-        return replace(done, end=result["end"], reason=result["reason"])
+        return replace(done, end=result["end"], primary=result["primary"], reason=result["reason"])
     why = "; ".join(one["fact"] for one in document.get("preflight", {}).get("reasons", ()))
     return replace(done, end="not begun", reason=why)
 

@@ -21,7 +21,7 @@ from lab.drill.matrix import Expect, Once
 from lab.drill.middle import Command, Middle, Said, judge, middle_of, reached
 from lab.drill.planned import ending, said
 
-ENDED = Command("dj-db1", "gg-db1", (Said(10.02, "hold", ""),), 14.0, 0, "done")
+ENDED = Command("dj-db1", "gg-db1", (Said(10.02, "hold", ""),), 14.0, 0, "done", "gg-db1")
 WORDS = (
     Word(9.0, Key.LOCK, False, "gg-db1"),  # of an earlier handover
     Word(10.0, Key.HOLD, False, "gg-db1", "h1"),
@@ -37,8 +37,8 @@ GOOD = middle_of(WORDS, Once.HELD, ENDED, 10.2, 10.3)
 LOCKED = middle_of(WORDS, Once.LOCKED, ENDED, 10.9, 11.4)
 
 
-def verdicts(seen: Middle, expect: Expect = EXPECT, under: str | None = "gg-db1") -> dict[str, CheckVerdict]:
-    return {each.name: each.verdict for each in judge(seen, expect, under)}
+def verdicts(seen: Middle, expect: Expect = EXPECT) -> dict[str, CheckVerdict]:
+    return {each.name: each.verdict for each in judge(seen, expect)}
 
 
 def test_what_was_heard_of_a_handover():
@@ -75,7 +75,7 @@ def test_a_strike_in_the_middle_passes(seen):
     ],
 )
 def test_a_strike_that_was_not_in_the_middle_is_never_a_pass(seen, why):
-    (first, *_) = judge(seen, EXPECT, "gg-db1")
+    (first, *_) = judge(seen, EXPECT)
     assert (first.name, first.verdict) == ("struck_in_the_middle", CheckVerdict.UNKNOWN)
     assert why in first.seen
 
@@ -90,21 +90,32 @@ def test_a_command_that_died_of_the_strike_had_not_ended_before():
     assert verdicts(early)["struck_in_the_middle"] is CheckVerdict.UNKNOWN
 
 
+MOVED_ON = (*WORDS, Word(12.0, Key.LOCK, True), Word(13.0, Key.LOCK, False, "dj-db2"))
+
+
 @pytest.mark.parametrize(
-    ("end", "under", "wanted"),
+    ("end", "primary", "words", "wanted"),
     [
-        ("done", "gg-db1", CheckVerdict.PASSED),
-        ("done", "dj-db1", CheckVerdict.FAILED),
-        ("done", None, CheckVerdict.UNKNOWN),
-        ("unchanged", "dj-db1", CheckVerdict.PASSED),
-        ("unchanged", "gg-db1", CheckVerdict.FAILED),
-        ("incomplete", "gg-db1", None),
-        ("", "gg-db1", None),
+        ("done", "gg-db1", WORDS, CheckVerdict.PASSED),
+        ("done", "gg-db1", MOVED_ON, CheckVerdict.FAILED),
+        ("done", "gg-db1", (*WORDS, Word(14.1, Key.LOCK, False, "dj-db2")), CheckVerdict.PASSED),
+        ("incomplete", "dj-db2", MOVED_ON, CheckVerdict.PASSED),
+        ("done", "gg-db1", WORDS[:4], CheckVerdict.FAILED),
+        ("unchanged", "dj-db1", WORDS[:4], CheckVerdict.PASSED),
+        ("unchanged", "dj-db1", WORDS, CheckVerdict.FAILED),
+        ("unknown", None, WORDS, None),
+        ("", None, WORDS, None),
     ],
 )
-def test_a_command_that_says_what_is_not_so_fails(end, under, wanted):
-    seen = replace(GOOD, command=replace(ENDED, end=end))
-    assert verdicts(seen, under=under).get("command_told_the_truth") is wanted
+def test_a_command_that_names_another_primary_than_the_lock_fails(end, primary, words, wanted):
+    command = replace(ENDED, end=end, primary=primary)
+    seen = middle_of(words, Once.HELD, command, 10.2, 10.3)
+    assert verdicts(seen).get("command_told_the_truth") is wanted
+
+
+def test_a_lock_that_was_not_heard_of_to_the_end_is_in_doubt():
+    seen = replace(GOOD, trouble="the stream ended")
+    assert verdicts(seen)["command_told_the_truth"] is CheckVerdict.UNKNOWN
 
 
 def test_poolers_that_stay_held_fail():
@@ -193,8 +204,13 @@ def test_the_commands_words_are_read():
     )
     assert said("Traceback (most recent call last):\n", 5.0) is None
     begun = Command("dj-db1", "gg-db1")
-    told = ending(begun, 5.0, 0, json.dumps({"preflight": {}, "result": {"end": "done", "reason": ""}}))
-    assert (told.ended_at, told.exit_status, told.end) == (5.0, 0, "done")
+    told = ending(
+        begun,
+        5.0,
+        0,
+        json.dumps({"preflight": {}, "result": {"end": "done", "primary": "gg-db1", "reason": ""}}),
+    )
+    assert (told.ended_at, told.exit_status, told.end, told.primary) == (5.0, 0, "done", "gg-db1")
     refused = ending(begun, 5.0, 3, json.dumps({"preflight": {"reasons": [{"fact": "gg-db1 is behind"}]}}))
     assert (refused.end, refused.reason) == ("not begun", "gg-db1 is behind")
     assert ending(begun, 5.0, -9, "").end == ""
