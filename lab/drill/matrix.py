@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from itertools import product
 from random import Random
 from string import Formatter
@@ -33,17 +34,24 @@ ROLES: dict[str, str] = {
 }
 
 
+class Once(StrEnum):
+    """A moment of a handover, as etcd tells it."""
+
+    HELD = "held"  # the hold and the offer are written
+    LOCKED = "locked"  # the candidate has taken the lock
+
+
 @dataclass(frozen=True, slots=True)
 class Break:
     """One fault by its name in `lab.faults`.
 
-    `once_primary`: not before this host says that it is the primary.
+    `once`: the pause begins when this moment of the switchover under way was seen.
     """
 
     fault: str
     target: str
     after_s: Range = (0.0, 0.0)
-    once_primary: str = ""
+    once: Once | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +105,7 @@ class Expect:
     leaves_sync: tuple[str, ...] = ()  # roles that must be out of /sync until the heal, and then back
     leaves_within_s: float = 12.0
     back_within_s: float = 20.0
+    poolers_release_s: float | None = None  # from the fault on: the hold is gone, every pooler is open
     not_asked: tuple[str, ...] = ()  # checks of the audit that this fault makes meaningless
 
 

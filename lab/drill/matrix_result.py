@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from typing import Any
 
-from lab.drill import matrix
+from lab.drill import matrix, middle
 from lab.drill.case import CheckVerdict
 from lab.drill.drill import Drill
 from lab.drill.journal import records
@@ -50,6 +50,7 @@ def result_of(drill: Drill, broken_off: str | None, started: str) -> dict[str, A
             {"name": each.name, "verdict": each.verdict.value, "wanted": each.wanted, "seen": each.seen}
             for each in held
         ],
+        "in_the_middle": middle.as_plain(drill.middle) if drill.middle else None,
         "roles": {role: list(hosts) for role, hosts in drill.cast.items()},
         **_figures(seen),
         **({"heal_outage_seconds": None} if scenario.expect.outage_expected else {}),
@@ -84,7 +85,18 @@ def _held(drill: Drill, seen: Facts | None) -> tuple[Held, ...]:
         return ()
     allowed = matrix.resolve_all(scenario.expect.primary_at, drill.cast)
     leaving = matrix.resolve_all(scenario.expect.leaves_sync, drill.cast)
-    return judge(seen, Wanted(scenario.expect, allowed, leaving))
+    return (*judge(seen, Wanted(scenario.expect, allowed, leaving)), *_middle(drill))
+
+
+def _middle(drill: Drill) -> tuple[Held, ...]:
+    """What is asked of a fault in the middle of a switchover; a middle that nobody looked at is in doubt."""
+    scenario = drill.scenario
+    assert isinstance(scenario, MatrixScenario)
+    if not any(isinstance(step, matrix.Break) and step.once for step in scenario.steps):
+        return ()
+    if drill.middle is None:
+        return (Held("struck_in_the_middle", CheckVerdict.UNKNOWN, "in the middle", "nobody looked"),)
+    return middle.judge(drill.middle, scenario.expect)
 
 
 def _known(drill: Drill, measured: Measured, held: tuple[Held, ...], broken_off: str | None) -> Known:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from lab.drill.matrix import MATRIX_BOUNDS, Break, Expect, MatrixScenario, Mend, Switchover, scenario
+from lab.drill.matrix import MATRIX_BOUNDS, Break, Expect, MatrixScenario, Mend, Once, Switchover, scenario
 from lab.drill.matrix_edges import POWER_BACK_S
 
 POWER_CUT, PARTITION, FREEZE = "power-cut", "partition", "freeze"
@@ -16,6 +16,11 @@ HOME = "{home}"
 ANYWHERE = ("{db_hosts}",)
 ONE = (1, 1)
 AT_MOST_ONE = (0, 1)
+# From the hold on it takes about 0.5 s to the lock and 1 s to the end, and the fault itself some of it.
+IN_THE_HOLD_S = (0.0, 0.4)
+AT_THE_HOLD_S = (0.0, 0.2)  # several faults, one after the other
+AFTER_THE_LOCK_S = (0.0, 0.5)
+POOLERS_RELEASE_S = 4.0  # the hold's lease of 3 s, and etcd's own time to see that it ran out
 LONG_OUTAGE = replace(MATRIX_BOUNDS, outage_s=150.0, rejoin_s=120.0, takeover_s=60.0)
 
 LOSSES = (
@@ -282,7 +287,7 @@ PLANNED = (
         ("주 센터에서 15초 안에 서비스가 선다", "the service is back at home within 15 s"),
         (
             Switchover("{backup_db}", wait=False),
-            Break(POWER_CUT, "{backup_db}", after_s=(0.5, 1.4)),
+            Break(POWER_CUT, "{backup_db}", IN_THE_HOLD_S, Once.HELD),
         ),
         Expect(("{primary}", "{in_site_standby}"), takeovers=(0, 3), outage_s=15.0),
     ),
@@ -292,7 +297,7 @@ PLANNED = (
         ("같은 센터의 예비 서버가 5초 안에 이어받는다", "the in-site standby takes over within 5 s"),
         (
             Switchover("{backup_db}", wait=False),
-            Break(POWER_CUT, "{backup_db}", once_primary="{backup_db}"),
+            Break(POWER_CUT, "{backup_db}", AFTER_THE_LOCK_S, Once.LOCKED),
         ),
         # A number may be left out (replication.fresh_timeline): two promotions raise it by two or three.
         Expect(IN_SITE, takeovers=(2, 3)),
@@ -303,7 +308,7 @@ PLANNED = (
         ("남은 곳에서 10초 안에 서비스가 선다", "the service is back within 10 s"),
         (
             Switchover("{backup_db}", wait=False),
-            Break(POWER_CUT, "{primary}", after_s=(0.5, 4.0)),
+            Break(POWER_CUT, "{primary}", IN_THE_HOLD_S, Once.HELD),
         ),
         Expect(("{backup_db}", "{in_site_standby}"), takeovers=(1, 2), outage_s=10.0),
     ),
@@ -313,9 +318,40 @@ PLANNED = (
         ("어느 쪽에서든 15초 안에 서비스가 선다", "the service is back within 15 s, at either site"),
         (
             Switchover("{backup_db}", wait=False),
-            Break(PARTITION, "{home}-{backup}", after_s=(0.5, 4.0)),
+            Break(PARTITION, "{home}-{backup}", IN_THE_HOLD_S, Once.HELD),
         ),
         Expect(ANYWHERE, takeovers=(0, 2), outage_s=15.0, no_way_in=("{home}", "{backup}"), hold_s=8.0),
+    ),
+    scenario(
+        "switchover-command-killed",
+        ("절체 중 절체 명령 강제 종료", "The switchover's command is killed in its middle"),
+        (
+            "풀러가 스스로 풀리고, 실패한 요청 없이 주 서버는 하나다",
+            "the poolers let go by themselves, no request fails, and there is one primary",
+        ),
+        (
+            Switchover("{backup_db}", wait=False),
+            Break(KILL, "{primary}:switchover", IN_THE_HOLD_S, Once.HELD),
+        ),
+        Expect(
+            ("{backup_db}", "{primary}"),
+            takeovers=AT_MOST_ONE,
+            no_failed_request=True,
+            poolers_release_s=POOLERS_RELEASE_S,
+        ),
+    ),
+    scenario(
+        "switchover-controller-killed",
+        ("절체 중 두 센터의 제어기 강제 종료", "The controllers of two sites are killed in the middle"),
+        (
+            "절체는 실패한 요청 없이 끝나고 풀러가 풀린다",
+            "the switchover ends without a failed request, and the poolers let go",
+        ),
+        (
+            Switchover("{backup_db}", wait=False),
+            Break(KILL, "{db_hosts}:failover", AT_THE_HOLD_S, Once.HELD),
+        ),
+        Expect(AT_BACKUP, takeovers=ONE, no_failed_request=True, poolers_release_s=POOLERS_RELEASE_S),
     ),
 )
 

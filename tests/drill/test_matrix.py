@@ -17,6 +17,7 @@ from lab.drill.matrix import Break, Mend, Switchover
 from lab.drill.matrix_checks import EXPECTATIONS
 from lab.drill.matrix_scenarios import MATRIX
 from lab.drill.matrix_table import Row, median, not_run, percentile, spreads, summary, text, verdict_of
+from lab.drill.middle import MIDDLE_EXPECTATIONS
 from lab.drill.verdict import Verdict
 
 ROOT = Path(__file__).parents[2]
@@ -39,6 +40,7 @@ ASKED_BY_THE_ISSUE = set(
     wan-flapping postgres-killed postgres-frozen patroni-killed patroni-frozen host-frozen double-fault
     stale-returns-first disk-full disk-hang clock-jump everything-off wan-slow slow-backup-disk switchover
     switchover-candidate-dies switchover-new-primary-dies switchover-primary-dies switchover-wan-cut
+    switchover-command-killed switchover-controller-killed
     """.split()  # noqa: SIM905
 )
 
@@ -108,7 +110,8 @@ def test_the_seed_gives_the_pauses():
 
 
 def test_every_expectation_has_its_words():
-    assert {expectation.__name__ for expectation in EXPECTATIONS} == set(words.EXPECTATIONS)
+    every = (*EXPECTATIONS, *MIDDLE_EXPECTATIONS)
+    assert {expectation.__name__ for expectation in every} == set(words.EXPECTATIONS)
 
 
 def test_a_scenario_can_be_written_down():
