@@ -283,15 +283,40 @@ class Switchover:
             self.rest(CALM_S)
 
     def _verify(self) -> Result:
-        if not self._wait(lambda: self.means.commits(self.candidate), self.limits.commit_s):
-            limit_s = self.limits.commit_s
-            why = f"{self.candidate} is the primary and acknowledged no commit within {limit_s:g} s"
-            return self._result(End.INCOMPLETE, self.candidate, why)
-        self._note("acknowledged", "a synchronous commit on the new primary")
-        if not self._wait(lambda: not self.means.unsettled(), self.limits.settle_s):
-            return self._result(End.INCOMPLETE, self.candidate, self.means.unsettled())
-        self._note("settled", "every host is back, site-safe")
-        return self._result(End.DONE, self.candidate, "")
+        """Done is a candidate that still has the lock when all is whole behind it, and nobody else."""
+        failure = self._not_whole()
+        if not failure:
+            return self._result(End.DONE, self.candidate, "")
+        primary = self._primary(self.limits.ending_s, 0.0)
+        end = End.INCOMPLETE if primary else End.UNKNOWN
+        return self._result(end, primary, failure)
+
+    def _not_whole(self) -> str:
+        """Waits for a commit and for every host; why that did not come, "" when it did."""
+        committed = self._wait_while_mine(lambda: self.means.commits(self.candidate), self.limits.commit_s)
+        if committed:
+            self._note("acknowledged", "a synchronous commit on the new primary")
+        if committed and self._wait_while_mine(lambda: not self.means.unsettled(), self.limits.settle_s):
+            self._note("settled", "every host is back, site-safe")
+            return ""
+        if successor := self._successor():
+            return f"{self.candidate} became the primary and lost the lock; {successor} has it"
+        if committed:
+            return self.means.unsettled() or "it was whole only after the limit"
+        return (
+            f"{self.candidate} was the primary and acknowledged no commit within {self.limits.commit_s:g} s"
+        )
+
+    def _wait_while_mine(self, holds: Callable[[], bool], limit_s: float) -> bool:
+        """As `_wait`, and ends with False as soon as another has the lock."""
+        self._wait(lambda: bool(self._successor()) or holds(), limit_s)
+        return not self._successor() and holds()
+
+    def _successor(self) -> str:
+        """Who has taken the lock from the candidate since; "" as far as etcd tells."""
+        seen = self.means.standing()
+        holder = seen.holder if seen else None
+        return holder if holder is not None and holder != self.candidate else ""
 
     def _result(self, end: End, primary: str | None, reason: str) -> Result:
         return Result(end, primary, reason, self._held_s, tuple(self._moments))

@@ -45,7 +45,8 @@ and `cancelled_commits` (a COMMIT that waits for its sync standby was cancelled 
 *unknown*, never acknowledged). For a planned switchover: `no_request_fails`, `no_request_is_slow`. For a
 fault in the middle of one: `struck_in_the_middle` (it came after the hold, or the candidate's lock, was seen
 in etcd, and before the end; else the drill is inconclusive), `command_told_the_truth` (the primary that the
-command names), `poolers_let_go` (the hold is gone and every pooler that obeyed it is open). For a standby that drags: `left_the_sync_set` (/sync names it no more within the limit, until the heal),
+command names), `poolers_let_go` (the hold is gone and every pooler that obeyed it is open). For a standby
+that drags: `left_the_sync_set` (/sync names it no more within the limit, until the heal),
 `back_in_the_sync_set`, and `unprotected_recorded` (the primary's own record has exactly one closed interval,
 from when it left to when it was back). What could
 not be seen is in doubt, and the drill then not passed.

@@ -11,7 +11,7 @@ import pytest
 from failover.handover import Handover, Pooler, PoolerState
 from failover.switchover import End, Limits, Means, Result, Standing, Switchover
 
-OLD, NEW = "dj-db1", "gg-db1"
+OLD, NEW, OTHER = "dj-db1", "gg-db1", "dj-db2"
 APPS = ("dj-app1", "gg-app1")
 Clock = Callable[[float], None]
 
@@ -35,6 +35,7 @@ class World:
     commits_after_s: float | None = 0.1
     settled_after_s: float | None = 3.0
     nobody_takes: bool = False
+    succeeded_after_s: float | None = None  # after the release: the candidate dies, OTHER has the lock
     old_writable: bool = True
     now: float = 100.0
     held_at: float | None = None
@@ -94,6 +95,8 @@ class World:
         return until - self.asked_at >= self.begins_after_s
 
     def holder(self) -> str | None:
+        if self._since(self.released_at, self.succeeded_after_s):
+            return OTHER
         if self.taken() and self._since(self.asked_at, self.hand_over_after_s):
             return None if self.nobody_takes else self.holder_instead or NEW
         return None if self.taken() and self._since(self.asked_at, self.stops_after_s) else OLD
@@ -111,11 +114,14 @@ class World:
             return self.old_writable and not (
                 self.taken() and self._since(self.asked_at, self.stops_after_s - 0.1)
             )
+        if host == OTHER and self.succeeded_after_s is not None:
+            return self._since(self.released_at, self.succeeded_after_s)
         return self._since(self.asked_at, self.writable_after_s)
 
     def commits(self, host: str) -> bool:
         assert self.released_at is not None
-        return self._since(self.released_at, self.commits_after_s)
+        dead = self._since(self.released_at, self.succeeded_after_s)
+        return not dead and self._since(self.released_at, self.commits_after_s)
 
     def unsettled(self) -> str:
         return "" if self._since(self.released_at, self.settled_after_s) else "not back: dj-db1"
@@ -127,6 +133,15 @@ def run(world: World, **changes: object) -> tuple[World, object]:
         world, "h1", OLD, NEW, world.clock, world.sleep, world.sleep, limits=limits, **changes
     ).run()  # pyright: ignore[reportArgumentType]
     return world, result
+
+
+@pytest.mark.parametrize("dies_after_s", [0.05, 1.0], ids=["before a commit", "after a commit"])
+def test_a_new_primary_that_is_replaced_at_once_is_not_called_done(dies_after_s):
+    """Drill switchover-new-primary-dies: it said done, and named the dead host, twice in four runs."""
+    _world, result = run(World(succeeded_after_s=dies_after_s))
+    assert (result.end, result.primary) == (End.INCOMPLETE, OTHER)
+    assert f"{OTHER} has it" in result.reason
+    assert "settled" not in [one.event for one in result.moments]
 
 
 def test_all_goes_well():
