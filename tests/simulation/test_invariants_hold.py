@@ -14,7 +14,7 @@ from .alone import ALONE
 from .engine import Violation
 from .incidents import KINDS, Plan
 from .planted import UNMENDED, only
-from .rules import MENDED, UPSTREAM, PatroniRules
+from .rules import MENDED, UPSTREAM
 from .run import many, one
 from .world import Settings, World
 
@@ -134,4 +134,4 @@ def test_nothing_moves_back_by_itself() -> None:
 def test_every_kind_of_incident_is_played() -> None:
     assert all(weight > 0 for _, weight in KINDS)
     assert Plan().kinds is KINDS
-    assert UPSTREAM != MENDED != PatroniRules(watchdog=False)
+    assert UPSTREAM != MENDED
