@@ -6,13 +6,13 @@ lives, because it answers. Two ways lead there:
 - A planned switchover stands in `/failover`; the primary takes its candidate out of `/sync`, and sleeps until
   its lease has run out, before it has looked at the offer (which it would have deleted then). Found by the
   nightly simulation (seed 5002786): nothing was acknowledged for a minute, by a cluster that was whole.
-- `patronictl failover --candidate` writes an offer that names no leader. For that Patroni admits hosts outside
-  the set: the primary hands over in good order, to a host that may not follow.
+- `patronictl failover --candidate` writes an offer that names no leader. For that Patroni admits hosts that
+  are not in the set: the primary hands over in good order, to a host that may not follow.
 
 Two functions are wrapped. `Ha.manual_failover_process_no_leader`: such a candidate is left out, as one that
-does not answer is. `Ha.process_manual_failover_from_leader`: the lock's holder empties `/failover`, and stays.
-Who may take the lock is decided as before, by `/sync`; so no promise of ADR 5 is touched. While a person has
-paused Patroni, that person decides.
+does not answer is. `Ha.process_manual_failover_from_leader`: the lock's holder empties `/failover`, and goes
+on. Who may take the lock is decided as before, by `/sync`; so no promise of ADR 5 is touched. While a person
+has paused Patroni, that person decides.
 """
 
 from __future__ import annotations
@@ -75,8 +75,9 @@ def from_leader(original: Callable[[Any], str | None]) -> Callable[[Any], str | 
     """
 
     def process_manual_failover_from_leader(self: Any) -> str | None:
-        offer, me = self.cluster.failover, self.state_handler.name
-        refused = offer is not None and not offer.leader and is_stale(offer, self.cluster.sync, me)
+        offer: Any = self.cluster.failover
+        stale = is_stale(offer, self.cluster.sync, self.state_handler.name)
+        refused = stale and not offer.leader
         if not refused or self.is_paused() or not self.sync_mode_is_active():
             return original(self)
         logger.warning(
