@@ -12,6 +12,7 @@ What Patroni 4.1 does not do by itself, and nothing else:
 - `synchronous_standby_names` is emptied only after `/sync` was (`replication.kept_set`).
 - `/sync` is written only if it is still what was read, also where there was none (`replication.sync_swap`).
 - A promotion claims its timeline's number in etcd first (`replication.fresh_timeline`).
+- Two histories under one timeline's number are not joined (`replication.joined_number`).
 - An offer to a host that `/sync` does not name is refused, and nobody waits for it
   (`replication.stale_offer`).
 - A lock that is offered to this member is free to it, also shortly after failsafe mode
@@ -157,6 +158,7 @@ def _launch(config: Path) -> None:
         fresh_lease,
         fresh_timeline,
         held_back,
+        joined_number,
         kept_members,
         kept_offer,
         kept_set,
@@ -198,6 +200,7 @@ def _launch(config: Path) -> None:
     same_timeline.install()
     if mode == MAX_AVAILABILITY:
         dragging.install(*drag_bounds(os.environ))
+    joined_number.install()  # before the salvage, which then sees each step that destroys a tail first
     salvage_hook.install(salvage_settings.load()).compare_what_is_left()
     kept_set.install()
     sync_swap.install()
