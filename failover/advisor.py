@@ -34,19 +34,23 @@ class Advisor:
         if known is None or now - self._known_ms > FORGET_MS or isinstance(view.dcs, NotSeen):
             return view
         prospects = {one.candidate: one for one in known[0]}
+        since_ms = now - self._known_ms
         return replace(
             view,
-            prospects=tuple(_with_time(one, prospects.get(one.candidate)) for one in view.prospects),
+            prospects=tuple(
+                _with_time(one, prospects.get(one.candidate), since_ms) for one in view.prospects
+            ),
             waiting=known[1],
         )
 
     def _find_out(self, view: View) -> None:
+        began = self.clock_ms()
         found = self.inform(view)
-        self._known, self._known_ms = (found.prospects, found.waiting), self.clock_ms()
+        self._known, self._known_ms = (found.prospects, found.waiting), began
 
 
-def _with_time(one: Prospect, known: Prospect | None) -> Prospect:
-    """What is seen now, with the time that was found out."""
-    if known is None or one.lost_bytes == 0:
+def _with_time(one: Prospect, known: Prospect | None, since_ms: int) -> Prospect:
+    """What is seen now, with the time that was found out, and what has passed since: it runs until now."""
+    if known is None or known.back_ms is None or one.proved or one.primary != known.primary:
         return one
-    return replace(one, lost_ms=known.lost_ms)
+    return replace(one, back_ms=known.back_ms + since_ms)

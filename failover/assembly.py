@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from failover.candidates import last_primary, received_lsn
+from failover.candidates import acknowledged_lsn, last_primary, received_lsn
 from failover.etcd_json import Entry
-from failover.freshness import Freshness
+from failover.freshness import NEVER_MS, Freshness
 from failover.meeting import Meeting
 from failover.patroni_keys import dcs_state
 from failover.policy import Policy
@@ -128,17 +128,13 @@ def named(dcs: DcsState) -> dict[str, set[str]]:
 
 
 def with_prospects(view: View, last: Mapping[str, Pulse]) -> View:
-    """The view, with what promoting each reachable standby would lose at most, for people."""
-    holder = None if isinstance(view.dcs, NotSeen) else last_primary(view.dcs)
-    if holder is None:
+    """The view, with what promoting each reachable standby would lose, for people."""
+    primary = None if isinstance(view.dcs, NotSeen) else last_primary(view.dcs)
+    if primary is None:
         return view
-    told = [pulse.details[holder] for pulse in last.values() if holder in pulse.details]
-    end = End(
-        max((one.primary_lsn for one in told if one.primary_lsn is not None), default=None),
-        max((one.xid for one in told if one.primary_lsn is not None and one.xid is not None), default=None),
-    )
-    made = [_prospect(view, host.name, end, last) for host in view.hosts]
-    return replace(view, prospects=tuple(one for one in made if one and one.candidate != holder))
+    end = _end(view, primary, last)
+    made = [_prospect(view, host.name, primary, end, last) for host in view.hosts if host.name != primary]
+    return replace(view, prospects=tuple(one for one in made if one is not None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,19 +143,37 @@ class End:
 
     lsn: int | None
     xid: int | None
+    age_ms: int | None
 
 
-def _prospect(view: View, host: str, end: End, last: Mapping[str, Pulse]) -> Prospect | None:
+def _end(view: View, primary: str, last: Mapping[str, Pulse]) -> End:
+    """The newest word of it. An older one that is higher may be of a history that was given up."""
+    words = [
+        End(detail.primary_lsn, detail.xid, _age(one.age_ms, detail.primary_age_ms))
+        for one in view.observations
+        if (pulse := last.get(one.observer)) is not None
+        and (detail := pulse.details.get(primary)) is not None
+        and detail.primary_lsn is not None
+    ]
+
+    def rank(word: End) -> tuple[bool, int, int]:
+        return (word.age_ms is None, word.age_ms or 0, -(word.lsn or 0))
+
+    return min(words, key=rank, default=End(None, None, None))
+
+
+def _age(pulse_ms: int, then_ms: int | None) -> int | None:
+    """Of what was `then_ms` old in a pulse. A pulse that was never seen to change is of unknown age."""
+    return None if then_ms is None or pulse_ms >= NEVER_MS else pulse_ms + then_ms
+
+
+def _prospect(view: View, host: str, primary: str, end: End, last: Mapping[str, Pulse]) -> Prospect | None:
+    """None: nobody reaches the host."""
     seen = [one for one in fresh(view) if one.of(host).reach is Reach.REACHABLE]
     if not seen:
         return None
-    assert not isinstance(view.dcs, NotSeen)
-    age = min(one.age_ms for one in seen)
-    sync, config = view.dcs.sync, view.dcs.config
-    required = config is not None and config.sync_mode is SyncMode.ON
-    mine = sync is not None and sync.leader == last_primary(view.dcs) and host in sync.members
-    if required and mine:
-        return Prospect(host, 0, None, 0, age)
+    if has_all(view, host, primary):
+        return Prospect(host, primary, True, 0, 0, end.age_ms)
     xids = [
         xid
         for one in seen
@@ -167,13 +181,26 @@ def _prospect(view: View, host: str, end: End, last: Mapping[str, Pulse]) -> Pro
         and host in pulse.details
         and (xid := pulse.details[host].xid) is not None
     ]
-    return Prospect(
-        host,
-        _at_most(end.lsn, received_lsn(view, host)),
-        None,
-        _at_most(end.xid, max(xids, default=None)),
-        age,
-    )
+    lacks = _at_most(end.lsn, received_lsn(view, host))
+    transactions = 0 if lacks == 0 else _at_most(end.xid, max(xids, default=None))
+    return Prospect(host, primary, False, lacks, transactions, end.age_ms)
+
+
+def has_all(view: View, host: str, primary: str) -> bool:
+    """Whether it is proved that a standby has every commit that the primary has acknowledged.
+
+    It is in the primary's own /sync, all of whose members acknowledge every commit, and still has what the
+    sync set was seen to have: its data directory was not lost since. Where nobody measured that, /sync is
+    believed (ADR 6). No position proves it without /sync: what the primary wrote later is in none.
+    """
+    if isinstance(view.dcs, NotSeen):
+        return False
+    sync, config = view.dcs.sync, view.dcs.config
+    if sync is None or config is None or config.sync_mode is not SyncMode.ON:
+        return False
+    has, needs = received_lsn(view, host), acknowledged_lsn(view, primary)
+    still = has is not None and (needs is None or has >= needs)
+    return sync.leader == primary and host in sync.members and still
 
 
 def _at_most(end: int | None, has: int | None) -> int | None:

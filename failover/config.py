@@ -26,10 +26,20 @@ class Edge:
 
 
 @dataclass(frozen=True, slots=True)
+class DcsMember:
+    """A member of the DCS, where clients reach it."""
+
+    name: str
+    site: str
+    address: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Who I am, whom to probe, whom to ask. `addresses`: database host -> address.
 
-    `etcd`: members in the order in which they are asked, (address, port).
+    `members`: of etcd, in the order in which they are asked.
     `poolers`: application hosts whose gatekeeper holds transactions in a switchover.
     `home`: the primary site.
     """
@@ -40,13 +50,18 @@ class Config:
     policy: Policy
     hosts: tuple[Host, ...]
     addresses: dict[str, str]
-    etcd: tuple[tuple[str, int], ...]
+    members: tuple[DcsMember, ...]
     user: str
     password: str
     patroni_port: int
     poolers: tuple[str, ...]
     home: str
     edges: tuple[Edge, ...]
+
+    @property
+    def etcd(self) -> tuple[tuple[str, int], ...]:
+        """Each member's address and port, in the same order."""
+        return tuple((member.address, member.port) for member in self.members)
 
     def dcs(self) -> EtcdDcs:
         """A new client; each thread has its own."""
@@ -79,7 +94,9 @@ def load(path: Path) -> Config:
         ),
         hosts=tuple(Host(row["name"], row["site"]) for row in rows),
         addresses={row["name"]: row["address"] for row in rows},
-        etcd=tuple((row["address"], int(row["port"])) for row in data["etcd"]),
+        members=tuple(
+            DcsMember(row["name"], row["site"], row["address"], int(row["port"])) for row in data["etcd"]
+        ),
         user=data["observer"]["user"],
         password=data["observer"]["password"],
         patroni_port=int(data["patroni_port"]),

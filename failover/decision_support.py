@@ -16,16 +16,26 @@ def support(view: View) -> str:
 
 
 def promoting(prospect: Prospect) -> str:
-    """Such as "promoting gg-db1 now loses at most 3.2 s, 41 transactions"."""
-    if prospect.lost_bytes == 0:
-        return f"promoting {prospect.candidate} now loses nothing (known {_seconds(prospect.age_ms)} ago)"
-    loss = [
-        _or_unknown(prospect.lost_ms, _seconds, "an unknown time"),
-        _or_unknown(prospect.lost_transactions, _transactions, "an unknown number of transactions"),
-        _or_unknown(prospect.lost_bytes, lambda number: f"{number} bytes", "an unknown amount of WAL"),
+    """What is lost; a person signs for these words. "Nothing" is said only of what is proved."""
+    one = prospect
+    if one.proved:
+        return (
+            f"promoting {one.candidate} now loses nothing: all that {one.primary} has acknowledged is there"
+        )
+    back = _or_unknown(one.back_ms, lambda ms: f"going back about {_seconds(ms)}", "how far back: unknown")
+    seen = _or_unknown(one.seen_ms, lambda ms: f"{_seconds(ms)} ago", "nobody knows when")
+    lacks = [
+        _or_unknown(one.lacks_bytes, lambda number: _up_to(number, "byte"), "an unknown amount of WAL"),
+        _or_unknown(
+            one.lacks_transactions,
+            lambda number: _up_to(number, "transaction"),
+            "an unknown number of transactions",
+        ),
     ]
-    age = f"(known {_seconds(prospect.age_ms)} ago)"
-    return f"promoting {prospect.candidate} now loses at most {', '.join(loss)} {age}"
+    return (
+        f"promoting {one.candidate} now loses an unknown amount ({back}): what {one.primary} has "
+        f"acknowledged since it was last seen ({seen}), and of what it had then {', '.join(lacks)}"
+    )
 
 
 def waiting(cost: Waiting) -> str:
@@ -45,17 +55,18 @@ def waiting(cost: Waiting) -> str:
     return f"{lease}; {deadlines}"
 
 
-def _loss_order(prospect: Prospect) -> tuple[bool, int, str]:
-    """Least loss first; unknown loss last, since it may be any."""
-    return (prospect.lost_bytes is None, prospect.lost_bytes or 0, prospect.candidate)
+def _loss_order(prospect: Prospect) -> tuple[bool, bool, int, str]:
+    """What is proved first, then what lacks least; unknown last, since it may be any."""
+    lacks = prospect.lacks_bytes
+    return (not prospect.proved, lacks is None, lacks or 0, prospect.candidate)
 
 
 def _seconds(milliseconds: int) -> str:
     return f"{milliseconds / 1000:.1f} s"
 
 
-def _transactions(number: int) -> str:
-    return f"{number} transaction{'' if number == 1 else 's'}"
+def _up_to(number: int, what: str) -> str:
+    return f"{'up to ' if number else ''}{number} {what}{'' if number == 1 else 's'}"
 
 
 def _or_unknown(number: int | None, text: Callable[[int], str], otherwise: str) -> str:

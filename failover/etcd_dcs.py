@@ -191,6 +191,9 @@ class EtcdDcs:
                 self._avoid(member, troubles, error)
                 if not again:
                     raise NotAnswered("; ".join(troubles), sent=True) from error
+            except KeyboardInterrupt:
+                member.close()  # its answer is still on the way: the next request needs another connection
+                raise
         raise NotAnswered("; ".join(troubles), sent=again)
 
     def _avoid(self, member: Member, troubles: list[str], error: Exception) -> None:

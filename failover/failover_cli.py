@@ -256,10 +256,7 @@ class Act:
         assert plan.candidate is not None
         prospect = next((one for one in seen.view.prospects if one.candidate == plan.candidate), None)
         signature = Signature(
-            by, datetime.now(UTC).isoformat(timespec="seconds"), plan.support["candidate"],
-            prospect.lost_bytes if prospect else None,
-            prospect.lost_ms if prospect else None,
-            prospect.lost_transactions if prospect else None,
+            by, datetime.now(UTC).isoformat(timespec="seconds"), plan.support["candidate"], prospect
         )  # fmt: skip
         answer = self.dcs.commit(manual.force(seen.dcs, self.looker.found, plan, signature))
         if answer is Answer.REFUSED:

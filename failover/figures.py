@@ -57,18 +57,20 @@ def deadlines() -> int | None:
         return None
 
 
-def with_ring(prospect: Prospect, primary: str, report: Mapping[str, Any] | None) -> Prospect:
+def with_ring(prospect: Prospect, report: Mapping[str, Any] | None) -> Prospect:
     """The prospect with its time, if the candidate's ring tells of the same primary.
 
     The time runs until now: what the old primary has written since it was last seen is not in any
-    position, but it is not older than the first byte that the candidate lacks, or than the last sight.
+    position, but it is not older than the first byte that the candidate lacks, or than the last sight. So
+    a candidate that lacked no byte then is given a time too, unless it is proved to lose nothing. The ring
+    takes a sample a second: "about".
     """
-    if prospect.lost_bytes == 0 or report is None or report.get("primary") != primary:
+    if prospect.proved or report is None or report.get("primary") != prospect.primary:
         return prospect
     exposed_s, age_s = report.get("exposed_seconds"), report.get("age_seconds")
     if not isinstance(exposed_s, int | float) or not isinstance(age_s, int | float):
         return prospect
-    return replace(prospect, lost_ms=round(1000 * max(exposed_s, age_s)))
+    return replace(prospect, back_ms=round(1000 * max(exposed_s, age_s)))
 
 
 def informed(
@@ -81,11 +83,9 @@ def informed(
     """The view with all that can be found out now, for people."""
     if isinstance(view.dcs, NotSeen):
         return view
-    lock, sync = view.dcs.lock, view.dcs.sync
-    primary = lock.holder if lock else sync.leader if sync else ""
+    lock = view.dcs.lock
     prospects = tuple(
-        one if one.lost_bytes == 0 else with_ring(one, primary, ring(config.addresses[one.candidate]))
-        for one in view.prospects
+        one if one.proved else with_ring(one, ring(config.addresses[one.candidate])) for one in view.prospects
     )
     left = dcs.time_left_ms(lock.lease) if lock is not None else 0
     return replace(view, prospects=prospects, waiting=Waiting(left, due()))

@@ -58,7 +58,8 @@ class Looker:
     def look(self) -> Overview:
         view = self.view()
         words = poolers_of(self.found, self._config.poolers)
-        return overview(view, self._assembly.last_pulses(), self._config.cluster, words)
+        members = {member.name: member.site for member in self._config.members}
+        return overview(view, self._assembly.last_pulses(), self._config.cluster, words, members)
 
     def look_twice(self) -> Overview:
         """The first look only notes the sequence numbers; what has moved by the next is alive."""

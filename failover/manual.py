@@ -37,7 +37,7 @@ from failover.transaction import (
     unchanged,
     woken,
 )
-from failover.view import Approval, DcsState, NotSeen, Operation, Phase, Reach, SyncMode, View
+from failover.view import Approval, DcsState, NotSeen, Operation, Phase, Prospect, Reach, SyncMode, View
 from failover.votes import votes
 
 # All that a takeover needs, but for what needs a reader that has watched for long (block_over,
@@ -177,14 +177,16 @@ def withdraw(revision: int) -> Transaction:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """Who signs for a loss, when (by his own clock, for people only), and what he was told."""
+    """Who signs for a loss, when (by his own clock, for people only), and what he was told.
+
+    `stated`: in words, as they were shown; ages count from then. `prospect`: the same in figures; None:
+    nobody reached the candidate.
+    """
 
     by: str
     at: str
     stated: str
-    lost_bytes: int | None
-    lost_ms: int | None
-    lost_transactions: int | None
+    prospect: Prospect | None
 
 
 def force(dcs: DcsState, read: Mapping[str, Entry], plan: Plan, signature: Signature) -> Transaction:
@@ -225,12 +227,21 @@ def _record(dcs: DcsState, plan: Plan, signature: Signature) -> str:
     return json.dumps(
         {
             "by": signature.by, "at": signature.at, "old": plan.old, "candidate": plan.candidate,
-            "kind": plan.kind, "stated": signature.stated, "lost_bytes": signature.lost_bytes,
-            "lost_ms": signature.lost_ms, "lost_transactions": signature.lost_transactions,
+            "kind": plan.kind, "stated": signature.stated, **_figures(signature.prospect),
             "not_proved": plan.missing, "sync_before": dcs.sync.value if dcs.sync else None,
         },
         ensure_ascii=False,
     )  # fmt: skip
+
+
+def _figures(prospect: Prospect | None) -> dict[str, Any]:
+    """See `Prospect`. No field is a bound of the loss, unless `no_loss_proved`."""
+    one = prospect
+    return {
+        "no_loss_proved": one is not None and one.proved,
+        "lacks_bytes": one and one.lacks_bytes, "lacks_transactions": one and one.lacks_transactions,
+        "primary_seen_ms": one and one.seen_ms, "back_ms": one and one.back_ms,
+    }  # fmt: skip
 
 
 class Progress:

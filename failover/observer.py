@@ -10,12 +10,12 @@ from functools import partial
 from threading import Condition, Thread
 from typing import Protocol
 
-from failover import probe_edge
+from failover import probe_edge, probe_member
 from failover.etcd_dcs import EtcdDcs, LeaseGone, NotAnswered
 from failover.etcd_json import EtcdAnswerWrong
 from failover.probe_edge import EdgeAsked, EdgeStreak
 from failover.publication import PULSE, Pulse, Remembered, publish, verdict
-from failover.streaks import Probe, Streak, extended, seen
+from failover.streaks import Probe, Streak, extended, seen, told
 from failover.view import HostSeen, Reach
 
 PROBE_PERIOD_S = 0.25
@@ -59,12 +59,14 @@ class Sight:
         clock_ms: Callable[[], int] = monotonic_ms,
         edges: tuple[str, ...] = (),
         sites: Mapping[str, str] | None = None,
+        members: tuple[str, ...] = (),
     ) -> None:
-        """`sites`: host -> its site."""
+        """`sites`: host -> its site. `members`: of the DCS, by name."""
         self._hosts = hosts
         self._sites = sites or {}
         self._clock_ms = clock_ms
         self._edges: dict[str, EdgeStreak | None] = dict.fromkeys(edges)
+        self._members: dict[str, Streak | None] = dict.fromkeys(members)
         self._operation: tuple[int, int] | None = None  # revision, and since when it has been known
         self._streaks: dict[str, Streak] = {}
         self._met: set[str] = set()
@@ -87,6 +89,10 @@ class Sight:
         with self._lock:
             self._edges[site] = probe_edge.extended(self._edges.get(site), asked)
 
+    def take_member(self, name: str, probe: Probe) -> None:
+        with self._lock:
+            self._members[name] = extended(self._members.get(name), probe)
+
     def take_operation(self, revision: int, age_ms: int) -> None:
         """The controller beside us has known this revision of the operation key for so long."""
         with self._lock:
@@ -96,11 +102,12 @@ class Sight:
         now = self._clock_ms()
         with self._lock:
             hosts = tuple(seen(host, self._streaks.get(host), now, STALE_MS) for host in self._hosts)
-            details = {host: streak.last.detail for host, streak in self._streaks.items()}
+            details = {host: told(streak, now) for host, streak in self._streaks.items()}
             edges = tuple(probe_edge.seen(name, streak, now) for name, streak in self._edges.items())
+            members = tuple(probe_member.seen(name, streak, now) for name, streak in self._members.items())
             known = self._operation
         operation = Remembered(known[0], now - known[1]) if known else None
-        return Pulse(observer, site, sequence, hosts, details, edges, operation)
+        return Pulse(observer, site, sequence, hosts, details, edges, operation, members)
 
     def wait_for_news(self, limit_s: float) -> None:
         """Until a host is reached, or missed, that was not before; at most so long."""

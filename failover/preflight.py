@@ -52,8 +52,10 @@ class Preflight:
 # guard of the takeover -> what to do when it does not hold
 REMEDIES = {
     "not_paused": "end the maintenance: patronictl resume",
-    "no_hold": "a person asked the controllers to keep still: remove the hold first",
-    "no_failover_key": "wait for the switchover that is under way, or take it back: patronictl flush",
+    "no_hold": "a person asked the controllers to keep still: hanbat hold show, then clear",
+    "no_failover_key": (
+        "wait for the switchover that is under way; a scheduled one: patronictl flush CLUSTER switchover"
+    ),
     "all_acknowledge": "set synchronous_mode back to on",
     "sync_is_the_holders": "wait: the primary has not written its sync set yet",
     "candidate_in_sync": "wait until it streams and is in the sync set: hanbat status",

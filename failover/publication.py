@@ -26,12 +26,13 @@ class Detail:
 
     why: str = ""  # of a reach that is not reachable: silent, refused, starting, ...
     replayed_lsn: int | None = None
-    primary_lsn: int | None = None  # on a primary: how far its WAL is flushed
+    primary_lsn: int | None = None  # on a primary: how far its WAL is flushed; kept while it is silent
     xid: int | None = None  # a primary: above all that have ended; a standby: at most the first it lacks
     timeline: int | None = None
     commit_ms: int | None = None  # how long the last canary commit took
     patroni: str = ""  # answers, stuck, silent, refused, unknown; "": not asked
     patroni_mute_ms: int | None = None  # for how long it has been silent or refused
+    primary_age_ms: int | None = None  # since primary_lsn and its xid were asked for
 
 
 class EdgeState(StrEnum):
@@ -57,6 +58,21 @@ class EdgeSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class MemberSeen:
+    """What one observer saw of one member of the DCS; for people, no decision rests on it.
+
+    Reachable: it answers, has a leader and no alarm. `for_ms`: how long the reach has been what it is.
+    `age_ms`: since the last question ended.
+    """
+
+    name: str
+    reach: Reach
+    for_ms: int = 0
+    age_ms: int | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Remembered:
     """For how long this observer has known the operation key's present revision; for people."""
 
@@ -75,6 +91,7 @@ class Pulse:
     details: Mapping[str, Detail]
     edges: tuple[EdgeSeen, ...] = ()
     operation: Remembered | None = None
+    members: tuple[MemberSeen, ...] = ()
 
 
 def encode(pulse: Pulse) -> str:
@@ -95,6 +112,8 @@ def encode(pulse: Pulse) -> str:
         word["edges"] = [asdict(edge) for edge in pulse.edges]
     if pulse.operation is not None:
         word["operation"] = asdict(pulse.operation)
+    if pulse.members:
+        word["members"] = [asdict(member) for member in pulse.members]
     return json.dumps(word)
 
 
@@ -108,6 +127,7 @@ def _known(detail: Detail) -> dict[str, Any]:
         "commit_ms": detail.commit_ms,
         "patroni": detail.patroni,
         "patroni_mute_ms": detail.patroni_mute_ms,
+        "primary_age_ms": detail.primary_age_ms,
     }
     return {name: value for name, value in fields.items() if value not in (None, "")}
 
@@ -137,11 +157,15 @@ def decode(observer: str, text: str) -> Pulse:
             _whole(row.get("commit_ms")),
             str(row.get("patroni", "")),
             _whole(row.get("patroni_mute_ms")),
+            _whole(row.get("primary_age_ms")),
         )
         for row in rows
     }
     edges = tuple(_edge(row) for row in read.get("edges", ()))
-    return Pulse(observer, str(read["site"]), int(read["sequence"]), hosts, details, edges, _remembered(read))
+    members = tuple(_member(row) for row in read.get("members", ()))
+    return Pulse(
+        observer, str(read["site"]), int(read["sequence"]), hosts, details, edges, _remembered(read), members
+    )
 
 
 def _edge(row: dict[str, Any]) -> EdgeSeen:
@@ -150,6 +174,16 @@ def _edge(row: dict[str, Any]) -> EdgeSeen:
         EdgeState(row["state"]),
         int(row["for_ms"]),
         _whole(row.get("took_ms")),
+        _whole(row.get("age_ms")),
+        str(row.get("why", "")),
+    )
+
+
+def _member(row: dict[str, Any]) -> MemberSeen:
+    return MemberSeen(
+        str(row["name"]),
+        Reach(row["reach"]),
+        int(row["for_ms"]),
         _whole(row.get("age_ms")),
         str(row.get("why", "")),
     )

@@ -27,6 +27,7 @@ from failover.observer import Ended, Publisher, Sight, monotonic_ms, start
 from failover.planned_restart import WithRestart, state_of_primary
 from failover.planner import Decision
 from failover.probe_edge import EdgeWatch
+from failover.probe_member import MemberWatch
 from failover.probe_patroni import PatroniWatch, WithPatroni
 from failover.probe_sql import SqlProbe
 from failover.table import Action
@@ -141,8 +142,13 @@ def observe(config: Config, sight: Sight, ended: Ended) -> None:
         for host, watch in patronis.items()
     }
     edges = [EdgeWatch(edge.site, edge.address, edge.port, sight, monotonic_ms) for edge in config.edges]
+    members = [
+        MemberWatch(member.name, member.address, member.port, sight, monotonic_ms)
+        for member in config.members
+    ]
     publisher = Publisher(config.me, config.site, sight, config.dcs())
-    start(publisher, sight, probers, [*patronis.values(), *edges], ended, config.policy.window_ms)
+    watches = [*patronis.values(), *edges, *members]
+    start(publisher, sight, probers, watches, ended, config.policy.window_ms)
 
 
 def main(argv: list[str]) -> int:
@@ -150,7 +156,12 @@ def main(argv: list[str]) -> int:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(name)s: %(message)s")
     config = configuration.load(Path(argv[1]))
     sites = {host.name: host.site for host in config.hosts}
-    sight = Sight(tuple(sites), edges=tuple(edge.site for edge in config.edges), sites=sites)
+    sight = Sight(
+        tuple(sites),
+        edges=tuple(edge.site for edge in config.edges),
+        sites=sites,
+        members=tuple(member.name for member in config.members),
+    )
     ended = Ended()
     observe(config, sight, ended)
     dcs = config.dcs()

@@ -8,18 +8,21 @@ from typing import Any
 
 from failover.candidates import acknowledged_lsn, received_lsn
 from failover.clients_way import EdgeRow, PoolerRow, edge_rows, pooler_rows
+from failover.dcs_members import MemberRow, member_rows
 from failover.guards import GUARDS, Case, Held, Verdict
 from failover.handover import Pooler
 from failover.policy import MoveKind
 from failover.publication import Detail, Pulse
+from failover.readiness import would_move
 from failover.view import DcsState, NotSeen, Observation, Phase, Reach, Role, SyncMode, View
 from failover.votes import fresh, votes
 
 # Primary and standby are probed at different moments: while the primary writes, a standby that has everything
 # seems to be behind by what was written between the two. More than this is more than that.
 MOMENT_BYTES = 16 << 20
-# What must hold for a standby before anything has happened. The others judge the primary's silence, or
-# (`block_over`) need a reader that has watched for longer than a screen does.
+# What must hold for a standby before anything has happened. The others judge the primary's silence (here
+# `failover.readiness` asks who would be left to notice it), or (`block_over`) need a reader that has watched
+# for longer than a screen does.
 READINESS = (
     "all_acknowledge",
     "sync_is_the_holders",
@@ -36,6 +39,8 @@ READINESS = (
 @dataclass(frozen=True, slots=True)
 class HostRow:
     """One database host. Lags are in bytes behind the primary; None: nobody knows. Ages are in ms.
+
+    While nobody reaches the lock holder there are no lags: they would be measured against its last word.
 
     `reach`: each site's vote. `against`: guards that keep it from taking over, by name, with the reason.
     `patroni`: answers, stuck, silent, refused or unknown; `patroni_mute_ms`: for how long it is not there.
@@ -78,15 +83,23 @@ class Overview:
     observers: tuple[dict[str, Any], ...]
     edges: tuple[EdgeRow, ...]
     poolers: tuple[PoolerRow, ...]
+    members: tuple[MemberRow, ...]
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
 
 def overview(
-    view: View, pulses: Mapping[str, Pulse], cluster: str, poolers: Mapping[str, Pooler | None]
+    view: View,
+    pulses: Mapping[str, Pulse],
+    cluster: str,
+    poolers: Mapping[str, Pooler | None],
+    members: Mapping[str, str],
 ) -> Overview:
-    """`pulses`: the last word of each observer. `poolers`: of each application host, None when silent."""
+    """`pulses`: the last word of each observer. `poolers`: of each application host, None when silent.
+
+    `members`: of the DCS, name -> site.
+    """
     dcs = view.dcs
     seen = None if isinstance(dcs, NotSeen) else dcs
     holder = seen.lock.holder if seen and seen.lock else None
@@ -101,10 +114,21 @@ def overview(
         operation=_operation(view, seen, _operation_age(view, seen, pulses)),
         operation_age_ms=_operation_age(view, seen, pulses),
         notes=_notes(seen),
-        hosts=tuple(_row(view, seen, holder, host.name, pulses) for host in view.hosts),
+        hosts=tuple(
+            _row(
+                view,
+                seen,
+                holder,
+                host.name,
+                pulses,
+                _verdicts(view, seen, holder, host.name, pulses, members),
+            )
+            for host in view.hosts
+        ),
         observers=tuple(_observer(one, view) for one in view.observations),
         edges=edge_rows(view, pulses),
         poolers=pooler_rows(poolers, dcs_seen=seen is not None),
+        members=member_rows(fresh(view), pulses, members),
     )
 
 
@@ -173,15 +197,19 @@ def _notes(dcs: DcsState | None) -> tuple[str, ...]:
 
 
 def _row(
-    view: View, dcs: DcsState | None, holder: str | None, host: str, pulses: Mapping[str, Pulse]
+    view: View,
+    dcs: DcsState | None,
+    holder: str | None,
+    host: str,
+    pulses: Mapping[str, Pulse],
+    verdicts: Mapping[str, Verdict],
 ) -> HostRow:
     newest = _newest(view, host)
     seen = newest.of(host) if newest else None
     detail = pulses[newest.observer].details.get(host, Detail()) if newest else Detail()
-    top = pulses[newest.observer].details.get(holder or "", Detail()).primary_lsn if newest else None
+    top = _top(view, pulses, holder, newest) if newest else None
     standby = seen is not None and seen.role is Role.STANDBY
     patroni = _patroni(view, pulses, host)
-    against = {} if dcs is None or host == holder else refusals(view, dcs, holder, host)
     return HostRow(
         host=host,
         site=view.site_of(host),
@@ -191,8 +219,8 @@ def _row(
         received_lag=_lag(top, seen.received_lsn) if seen and standby else None,
         replayed_lag=_lag(top, detail.replayed_lsn) if standby else None,
         age_ms=newest.age_ms if newest else None,
-        may_take_over="" if host == holder else _may(view, dcs, holder, host),
-        against=against,
+        may_take_over="" if host == holder else _may(verdicts),
+        against={name: one.reason for name, one in verdicts.items() if one.held is not Held.HOLDS},
         why="" if seen is not None and seen.reach is Reach.REACHABLE else _why(pulses, host),
         patroni=patroni.patroni or "unknown",
         patroni_mute_ms=patroni.patroni_mute_ms,
@@ -214,6 +242,13 @@ def _patroni(view: View, pulses: Mapping[str, Pulse], host: str) -> Detail:
     return pulses[told.observer].details.get(host, Detail()) if told else Detail()
 
 
+def _top(view: View, pulses: Mapping[str, Pulse], holder: str | None, near: Observation) -> int | None:
+    """How far the lock holder is, by `near` or who else reaches it now; None when nobody does."""
+    able = [one for one in fresh(view) if holder and one.of(holder).reach is Reach.REACHABLE]
+    told = min(able, key=lambda one: (one is not near, one.age_ms), default=None)
+    return pulses[told.observer].details.get(holder or "", Detail()).primary_lsn if told else None
+
+
 def _lag(top: int | None, lsn: int | None) -> int | None:
     return None if top is None or lsn is None else max(0, top - lsn)
 
@@ -229,15 +264,19 @@ def _case(view: View, dcs: DcsState, holder: str | None, host: str) -> Case:
     return Case(view, dcs, holder, host, kind, dcs.operation)
 
 
-def refusals(view: View, dcs: DcsState, holder: str | None, host: str) -> dict[str, str]:
-    """The guards that would not let this standby take over if the primary were lost now."""
-    verdicts = _verdicts(view, dcs, holder, host)
-    return {name: one.reason for name, one in verdicts.items() if one.held is not Held.HOLDS}
-
-
-def _verdicts(view: View, dcs: DcsState, holder: str | None, host: str) -> dict[str, Verdict]:
+def _verdicts(
+    view: View,
+    dcs: DcsState | None,
+    holder: str | None,
+    host: str,
+    pulses: Mapping[str, Pulse],
+    members: Mapping[str, str],
+) -> dict[str, Verdict]:
+    """Whether this standby could take over if the primary were lost now, by code. Nothing to judge: empty."""
+    if dcs is None or host == holder:
+        return {}
     case = _case(view, dcs, holder, host)
-    verdicts = {name: GUARDS[name](case) for name in READINESS}
+    verdicts = {name: GUARDS[name](case) for name in READINESS} | would_move(case, pulses, members)
     if holder is not None and Reach.REACHABLE in votes(view, holder).values():
         has, needs = received_lsn(view, host), acknowledged_lsn(view, holder)
         if has is not None and needs is not None and has < needs <= has + MOMENT_BYTES:
@@ -245,11 +284,9 @@ def _verdicts(view: View, dcs: DcsState, holder: str | None, host: str) -> dict[
     return verdicts
 
 
-def _may(view: View, dcs: DcsState | None, holder: str | None, host: str) -> str:
-    if dcs is None:
-        return "unknown"
-    held = {one.held for one in _verdicts(view, dcs, holder, host).values()}
-    return "no" if Held.FAILS in held else "unknown" if Held.UNKNOWN in held else "yes"
+def _may(verdicts: Mapping[str, Verdict]) -> str:
+    held = {one.held for one in verdicts.values()}
+    return "no" if Held.FAILS in held else "unknown" if Held.UNKNOWN in held or not held else "yes"
 
 
 def _observer(one: Observation, view: View) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from rich.text import Text
 
 from failover import config as configuration
 from failover.clients_way import SILENT, UNKNOWN, EdgeRow, PoolerRow
+from failover.dcs_members import MemberRow
 from failover.freshness import NEVER_MS
 from failover.gatekeeper_service import LEASE_TTL_S
 from failover.looker import Looker, read_config
@@ -43,20 +45,26 @@ COLOURS = {"yes": "green", "no": "red", "unknown": "yellow", "reachable": "green
 def status(watch: bool, as_json: bool, path: Path) -> int:
     """Sites, hosts, roles, lag, site-safe, who may take over and why not.
 
-    Exit status: 0 the DCS was read, 5 it was not: what is shown is unknown.
+    Exit status: 0 the DCS was read, 5 it was not: what is shown is unknown. --watch ends with 0 at Ctrl-C.
     """
     looker = Looker(read_config(path))
     found = looker.look_twice()
     if as_json:
         click.echo(json.dumps(found.as_dict(), ensure_ascii=False, indent=1))
     elif watch:
-        with Live(screen(found), refresh_per_second=4) as live:
-            while True:
-                time.sleep(WATCH_S)
-                live.update(screen(looker.look()))
+        _watch(looker, found)
+        return Exit.DONE
     else:
         Console().print(screen(found))
     return Exit.UNKNOWN if found.trouble else Exit.DONE
+
+
+def _watch(looker: Looker, found: Overview) -> None:
+    """Until Ctrl-C, which is its normal end."""
+    with suppress(KeyboardInterrupt), Live(screen(found), refresh_per_second=4) as live:
+        while True:
+            time.sleep(WATCH_S)
+            live.update(screen(looker.look()))
 
 
 def screen(found: Overview) -> RenderableType:
@@ -74,6 +82,7 @@ def screen(found: Overview) -> RenderableType:
     lines += [Text(f"! {note}", "bold yellow") for note in found.notes]
     observers = "  ".join(_observer(one) for one in found.observers)
     lines.append(Text(f"observers: {observers or 'none'}"))
+    lines += [_member(row) for row in found.members]
     lines += [_edge(row) for row in found.edges]
     lines += _poolers(found.poolers)
     return Group(*lines, _table(found), *_reasons(found))
@@ -87,13 +96,26 @@ def _observer(one: dict[str, Any]) -> str:
 def _edge(row: EdgeRow) -> Text:
     """From where a commit through this edge was acknowledged, and what the others were told."""
     able = [site for site, state in row.seen.items() if state is EdgeState.OK]
-    age = f"{_age(row.age_ms)} ago"
-    whole = bool(able) and len(able) == len(row.seen)
-    text = f"edge {row.site}: "
+    return _from_sites(f"edge {row.site}", row, able, ("commits", "no commit"), f", {row.took_ms} ms")
+
+
+def _member(row: MemberRow) -> Text:
+    """From where this member of the DCS answers and has a leader, and what the others were told."""
+    able = [site for site, reach in row.seen.items() if reach is Reach.REACHABLE]
+    return _from_sites(f"DCS member {row.name} ({row.site})", row, able, ("healthy", "not healthy"))
+
+
+def _from_sites(
+    what: str, row: EdgeRow | MemberRow, able: list[str], words: tuple[str, str], took: str = ""
+) -> Text:
+    """`able`: the sites that find it well. `words`: for well and for not."""
+    age, sites = f"{_age(row.age_ms)} ago", len(row.seen)
+    whole = bool(able) and len(able) == sites
+    text = f"{what}: "
     if able:
-        text += f"commits from {len(able)}/{len(row.seen)} sites, {row.took_ms} ms, {age}"
+        text += f"{words[0]} from {len(able)}/{sites} sites{took}, {age}"
     elif row.why:
-        text += f"no commit from {len(row.why)}/{len(row.seen)} sites for {_age(row.failing_ms)}, {age}"
+        text += f"{words[1]} from {len(row.why)}/{sites} sites for {_age(row.failing_ms)}, {age}"
     else:
         text += UNKNOWN
     reasons: dict[str, list[str]] = {}

@@ -32,35 +32,57 @@ class Streak:
 
     `since_ms`: when the first of them began, for failures (it had no answer from then on), or ended; or
     what a probe of the row knows to be earlier.
+    `primary_at_ms`: when the probe began that told the primary's position in `last`.
     """
 
     reach: Reach
     since_ms: int
     last: Probe
     sync_lsn: int | None = None  # the last one known, kept while the host is silent
+    primary_at_ms: int | None = None
 
 
 def extended(streak: Streak | None, probe: Probe) -> Streak:
     """The streak after one more probe."""
+    at_ms = _primary_at(streak, probe)
     probe = _remembering(streak.last, probe) if streak else probe
     known = streak.sync_lsn if streak else None
     sync_lsn = probe.sync_lsn if probe.sync_lsn is not None else known
     if streak is not None and streak.reach is probe.reach:
-        return replace(streak, since_ms=_earlier(streak.since_ms, probe), last=probe, sync_lsn=sync_lsn)
-    since = probe.began_ms if probe.reach is Reach.UNREACHABLE else probe.ended_ms
-    return Streak(probe.reach, _earlier(since, probe), probe, sync_lsn)
+        since = _earlier(streak.since_ms, probe)
+    else:
+        since = _earlier(probe.began_ms if probe.reach is Reach.UNREACHABLE else probe.ended_ms, probe)
+    return Streak(probe.reach, since, probe, sync_lsn, at_ms)
 
 
 def _remembering(before: Probe, probe: Probe) -> Probe:
     """How far a primary was is asked for when it is gone: its last word is kept until the next."""
-    if probe.reach is Reach.REACHABLE or before.detail.primary_lsn is None:
+    if not _is_kept(before, probe):
         return probe
     last = before.detail
     return replace(probe, detail=replace(probe.detail, primary_lsn=last.primary_lsn, xid=last.xid))
 
 
+def _is_kept(before: Probe, probe: Probe) -> bool:
+    """Not beside a newer one: a primary that cannot commit still tells how far it is."""
+    told = probe.reach is Reach.REACHABLE or probe.detail.primary_lsn is not None
+    return not told and before.detail.primary_lsn is not None
+
+
+def _primary_at(streak: Streak | None, probe: Probe) -> int | None:
+    if probe.detail.primary_lsn is not None:
+        return probe.began_ms
+    return streak.primary_at_ms if streak is not None and _is_kept(streak.last, probe) else None
+
+
 def _earlier(since_ms: int, probe: Probe) -> int:
     return since_ms if probe.since_ms is None else min(since_ms, probe.since_ms)
+
+
+def told(streak: Streak, now_ms: int) -> Detail:
+    """The detail to publish now, with the age of the primary's position."""
+    at_ms = streak.primary_at_ms
+    return replace(streak.last.detail, primary_age_ms=None if at_ms is None else now_ms - at_ms)
 
 
 def seen(host: str, streak: Streak | None, now_ms: int, stale_ms: int) -> HostSeen:

@@ -9,6 +9,10 @@ the stop, the poolers come to hold, and Patroni waits a moment for the last tran
 Whatever happens, the poolers are released: by this process, else because its lease in etcd runs out, else
 by the limit of each gatekeeper. And whatever happens, Patroni and etcd decide who is primary.
 
+A person or a signal may end it at any moment (KeyboardInterrupt). The offer is taken back while the old
+primary still holds the lock and accepts writes. Once it has begun to go, nothing can be taken back: the
+poolers hold until the candidate accepts writes, and the end is told as it was seen.
+
 The steps see the world through `Means`, and time through a clock that is given.
 """
 
@@ -23,6 +27,7 @@ from failover.handover import Handover, Pooler, PoolerState
 
 MARGIN_MS = 1000  # a gatekeeper's own limit is later than ours
 LOOK_S = 0.1  # at least so often; a change in etcd wakes the real clock at once
+STAYS_S = 3.0  # a primary whose offer was taken back may have begun to stop: it shows within so long
 CALM_S = 0.5  # between two looks once clients are let in: they need the processor more than we the news
 
 
@@ -32,11 +37,13 @@ class Limits:
 
     `handover_s`: from the hold to a writable candidate; after that the poolers are released in any case.
     `settle_s`: until the service is whole again behind the new primary.
+    `ending_s`: after an interruption, until it is told who is primary.
     """
 
     handover_s: float = 8.0
     commit_s: float = 15.0
     settle_s: float = 60.0
+    ending_s: float = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +72,8 @@ class Means(Protocol):
     def busy(self, host: str) -> str: ...  # a transaction that runs for long, "" when there is none
     def begin(self, handover: Handover) -> str: ...  # hold and offer: "" or why it was refused
     def release(self) -> None: ...  # safe twice, never raises
-    def withdraw(self, old: str, candidate: str) -> None: ...  # take back an offer that still stands
+    def withdraw(self, holder: str | None = None) -> None: ...  # our own offer, if it stands; never raises.
+    # With a holder: only while that one has the lock.
     def standing(self) -> Standing | None: ...  # None: etcd was not read
     def writable(self, host: str) -> bool: ...
     def commits(self, host: str) -> bool: ...  # whether a synchronous commit was acknowledged
@@ -121,19 +129,31 @@ class Switchover:
     _began_s: float = 0.0
     _hold_s: float | None = None
     _held_s: float | None = None
+    _released: bool = False
 
     def run(self) -> Result:
         """All steps. The poolers are released in any case, also when a step raises."""
         self._began_s = self.now()
+        try:
+            result = self._steps()
+            self._release()
+            return result
+        except KeyboardInterrupt as word:
+            return self._interrupted(str(word) or "interrupted")
+        except Exception:
+            self.means.withdraw(self.old)
+            raise
+        finally:
+            self._release()
+
+    def _steps(self) -> Result:
         trouble = self.means.checkpoint(self.old)
         self._note("checkpoint", trouble or f"{self.old} has little left to write")
         busy = self.means.busy(self.old)
         if busy:
             return self._failed(busy)
-        try:
-            failure = self._hand_over()
-        finally:
-            self._release()
+        failure = self._hand_over()
+        self._release()
         return self._failed(failure) if failure else self._verify()
 
     def _note(self, event: str, detail: str = "") -> None:
@@ -157,8 +177,12 @@ class Switchover:
         if refused:
             return refused
         self._note("hold", f"Patroni of {self.old} hands over to {self.candidate}")
-        end, late = self.now() + self.limits.handover_s, "all"
-        while self.now() < end:
+        return self._follow(self.now() + self.limits.handover_s)
+
+    def _follow(self, end_s: float) -> str:
+        """Looks on until the candidate accepts writes, or until then; answers as `_hand_over`."""
+        late = "all"
+        while self.now() < end_s:
             seen = self.means.standing()
             if seen and late and not (late := self._not_held(seen)):
                 self._note("held", "no transaction is under way")
@@ -186,39 +210,113 @@ class Switchover:
         return ", ".join(late)
 
     def _release(self) -> None:
+        if self._released:
+            return
         self.means.release()
-        if self._hold_s is not None and self._held_s is None:
+        self._released = True
+        if self._hold_s is not None:
             self._held_s = self.now() - self._hold_s
             self._note("released", f"new transactions waited for at most {self._held_s:.2f} s")
 
     def _failed(self, failure: str) -> Result:
         """Something went wrong: the offer is taken back, and whoever is primary then is what is told."""
         self._note("failed", failure)
-        self.means.withdraw(self.old, self.candidate)
-        primary: list[str] = []
+        self.means.withdraw()
+        return self._told(failure, self.limits.settle_s, 0.0)
 
-        def there_is_one() -> bool:
-            seen = self.means.standing()
-            if seen and seen.holder is not None and self.means.writable(seen.holder):
-                primary[:] = [seen.holder]
-            return bool(primary)
+    def _interrupted(self, word: str) -> Result:
+        """Taken back where that is still possible, else followed to its end; and told."""
+        self._note("interrupted", word)
+        begun = self._hold_s is not None
+        if begun and not self._released and self._has_gone():
+            self._note("goes on", f"{self.old} has begun to hand over, which cannot be taken back")
+            self._follow((self._hold_s or 0.0) + self.limits.handover_s)
+        else:
+            self.means.withdraw(self.old)
+        self._release()
+        self._settle_offer()
+        return self._told(word, self.limits.ending_s, STAYS_S if begun else 0.0)
 
-        if not self._wait(there_is_one, self.limits.settle_s):
+    def _has_gone(self) -> bool:
+        """Whether the old primary gave up the lock, or stopped for the offer. False when etcd is not read."""
+        seen = self.means.standing()
+        if seen is None or (seen.holder == self.old and not seen.offered):
+            return False
+        return seen.holder != self.old or not self.means.writable(self.old)
+
+    def _settle_offer(self) -> None:
+        """An offer that nobody has taken by now is taken back. The lease of a write whose answer was lost is
+        revoked by then, so it has either happened or never will."""
+        seen = self.means.standing()
+        if seen is None or seen.holder in (None, self.old):
+            self.means.withdraw()
+
+    def _told(self, failure: str, limit_s: float, stays_s: float) -> Result:
+        primary = self._primary(limit_s, stays_s)
+        if primary is None:
             return self._result(End.UNKNOWN, None, f"{failure}; no primary was seen since")
-        if primary == [self.old]:
-            return self._result(End.UNCHANGED, self.old, failure)
-        return self._result(End.INCOMPLETE, primary[0], failure)
+        end = End.UNCHANGED if primary == self.old else End.INCOMPLETE
+        return self._result(end, primary, failure)
+
+    def _primary(self, limit_s: float, stays_s: float) -> str | None:
+        """Who holds the lock and accepts writes; None when nobody was seen to within the limit.
+
+        The old primary must have done so for `stays_s` without a break, and without our offer.
+        """
+        end, since = self.now() + limit_s, None
+        while True:
+            seen = self.means.standing()
+            holder = seen.holder if seen else None
+            if seen and seen.offered and holder == self.old:
+                self.means.withdraw(self.old)  # it was not answered before
+                since = None
+            elif holder is None or not self.means.writable(holder):
+                since = None
+            elif holder != self.old:
+                return holder
+            else:
+                since = self.now() if since is None else since
+                if self.now() - since >= stays_s:
+                    return holder
+            if self.now() >= end:
+                return None
+            self.rest(CALM_S)
 
     def _verify(self) -> Result:
-        if not self._wait(lambda: self.means.commits(self.candidate), self.limits.commit_s):
-            limit_s = self.limits.commit_s
-            why = f"{self.candidate} is the primary and acknowledged no commit within {limit_s:g} s"
-            return self._result(End.INCOMPLETE, self.candidate, why)
-        self._note("acknowledged", "a synchronous commit on the new primary")
-        if not self._wait(lambda: not self.means.unsettled(), self.limits.settle_s):
-            return self._result(End.INCOMPLETE, self.candidate, self.means.unsettled())
-        self._note("settled", "every host is back, site-safe")
-        return self._result(End.DONE, self.candidate, "")
+        """Done is a candidate that still has the lock when all is whole behind it, and nobody else."""
+        failure = self._not_whole()
+        if not failure:
+            return self._result(End.DONE, self.candidate, "")
+        primary = self._primary(self.limits.ending_s, 0.0)
+        end = End.INCOMPLETE if primary else End.UNKNOWN
+        return self._result(end, primary, failure)
+
+    def _not_whole(self) -> str:
+        """Waits for a commit and for every host; why that did not come, "" when it did."""
+        committed = self._wait_while_mine(lambda: self.means.commits(self.candidate), self.limits.commit_s)
+        if committed:
+            self._note("acknowledged", "a synchronous commit on the new primary")
+        if committed and self._wait_while_mine(lambda: not self.means.unsettled(), self.limits.settle_s):
+            self._note("settled", "every host is back, site-safe")
+            return ""
+        if successor := self._successor():
+            return f"{self.candidate} became the primary and lost the lock; {successor} has it"
+        if committed:
+            return self.means.unsettled() or "it was whole only after the limit"
+        return (
+            f"{self.candidate} was the primary and acknowledged no commit within {self.limits.commit_s:g} s"
+        )
+
+    def _wait_while_mine(self, holds: Callable[[], bool], limit_s: float) -> bool:
+        """As `_wait`, and ends with False as soon as another has the lock."""
+        self._wait(lambda: bool(self._successor()) or holds(), limit_s)
+        return not self._successor() and holds()
+
+    def _successor(self) -> str:
+        """Who has taken the lock from the candidate since; "" as far as etcd tells."""
+        seen = self.means.standing()
+        holder = seen.holder if seen else None
+        return holder if holder is not None and holder != self.candidate else ""
 
     def _result(self, end: End, primary: str | None, reason: str) -> Result:
         return Result(end, primary, reason, self._held_s, tuple(self._moments))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,8 @@ EXITS = {
     End.INCOMPLETE: Exit.INCOMPLETE,
     End.UNKNOWN: Exit.UNKNOWN,
 }
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 Command = Callable[..., Any]
 
@@ -79,6 +83,8 @@ def validate(target: str | None, as_json: bool, without: tuple[str, ...], path: 
 @_options
 def switchover(target: str, execute: bool, as_json: bool, without: tuple[str, ...], path: Path) -> int:
     """Hand the primary over as planned, with new transactions held. Without --execute: the plan only.
+
+    Ctrl-C or SIGTERM takes it back while that is possible, and tells who is primary.
 
     Exit status: 0 done, 1 failed and nothing changed, 3 not ready, 4 incomplete, 5 unknown.
     """
@@ -169,11 +175,39 @@ def _execute(config: Config, looker: Looker, found: Preflight, without: tuple[st
         console.print(f"{moment.at_s:7.2f} s  {moment.event:12} {moment.detail}", markup=False)
 
     means = RealMeans(config, looker)
+    steps = Switchover(
+        means, uuid.uuid4().hex[:12], found.old, found.candidate, time.monotonic, means.wait, time.sleep,
+        without=frozenset(without), say=say,
+    )  # fmt: skip
     try:
-        return Switchover(
-            means, uuid.uuid4().hex[:12], found.old, found.candidate, time.monotonic, means.wait, time.sleep,
-            without=frozenset(without), say=say,
-        ).run()  # fmt: skip
+        with ended_by_signals():
+            return steps.run()
     finally:
         means.release()
         means.close()
+
+
+@contextmanager
+def ended_by_signals() -> Generator[None]:
+    """The first Ctrl-C, SIGTERM or SIGHUP raises KeyboardInterrupt with the signal's name.
+
+    Later ones are not obeyed: taking back and telling is bounded in time. A signal that was ignored before
+    (nohup) stays so.
+    """
+    heard = False
+
+    def end(number: int, frame: object) -> None:
+        nonlocal heard
+        if not heard:
+            heard = True
+            raise KeyboardInterrupt(f"interrupted by {signal.Signals(number).name}")
+
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        for number, handler in before.items():
+            if handler is not signal.SIG_IGN:
+                signal.signal(number, end)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -8,7 +8,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import psycopg2
@@ -18,6 +18,7 @@ from failover.config import Config
 from failover.etcd_dcs import EtcdDcs, LeaseGone, NotAnswered
 from failover.etcd_json import Entry, EtcdAnswerWrong, Prefixes, range_end
 from failover.etcd_watch import Bell
+from failover.executor import Answer
 from failover.handover import HANDOVER, POOLER, Handover, encode, poolers_of
 from failover.looker import Looker
 from failover.switchover import Standing
@@ -27,8 +28,10 @@ from failover.transaction import (
     HOLD,
     LEADER,
     SYNC,
+    Compare,
     Delete,
     Put,
+    Target,
     Transaction,
     absent,
     lock_as_read,
@@ -42,6 +45,8 @@ KEEP_S = 0.5
 CHECKPOINT_S = 60.0
 COMMIT_S = 2.0
 LONG_S = 0.5
+TRIES = 3
+AGAIN_S = 0.1
 LONG_TRANSACTION = """
     SELECT format('process %s of %s for %s', pid, usename, clock_timestamp() - xact_start)
     FROM pg_stat_activity
@@ -60,7 +65,7 @@ class RealMeans:
         self._dcs: EtcdDcs = config.dcs()
         self._lease = 0
         self._stop = threading.Event()
-        self._offer: tuple[str, str] | None = None
+        self._ours: Handover | None = None  # what was written, or may have been
         watched = [Prefixes(config.cluster).real(key) for key in (LEADER, FAILOVER, POOLER)]
         self._bell = Bell(config.etcd, [(key, range_end(key)) for key in watched])
         self._bell.start()
@@ -113,16 +118,15 @@ class RealMeans:
             kept = sorted(state.sync.members - {handover.candidate})
             puts = (
                 Put(HANDOVER, encode(handover), self._lease),
-                Put(
-                    FAILOVER, json.dumps({"leader": handover.old, "member": handover.candidate, "kept": kept})
-                ),
+                Put(FAILOVER, _offer(handover, kept)),
                 Put(CONFIG, woken(config.value)),
             )
+            self._ours = handover
             if self._dcs.write(Transaction(compares, puts)) is None:
+                self._ours = None
                 return "the cluster changed in this moment"
         except (NotAnswered, EtcdAnswerWrong, LeaseGone) as error:
             return f"etcd: {error}"
-        self._offer = (handover.old, handover.candidate)
         return ""
 
     def _keep(self, dcs: EtcdDcs) -> None:
@@ -136,18 +140,10 @@ class RealMeans:
         dcs.close()
 
     def release(self) -> None:
-        """Delete the hold; if etcd does not answer, its lease runs out."""
+        """Revoke the lease, which deletes our hold and no other; if etcd does not answer, it runs out."""
         self._stop.set()
-        if not self._lease:
-            return
-        for _ in range(3):
-            try:
-                self._dcs.write(Transaction((), (Delete(HANDOVER),)))
-                self._dcs.revoke(self._lease)
-            except (NotAnswered, EtcdAnswerWrong, LeaseGone):
-                time.sleep(0.1)
-                continue
-            break
+        if self._lease:
+            _until_done(lambda: self._dcs.revoke(self._lease) is Answer.OK)
         self._lease = 0
 
     def _snapshot(self) -> Mapping[str, Entry] | None:
@@ -156,20 +152,33 @@ class RealMeans:
         except (NotAnswered, EtcdAnswerWrong):
             return None
 
-    def withdraw(self, old: str, candidate: str) -> None:
-        entry = (self._snapshot() or {}).get(FAILOVER)
-        if entry is None or not _is_offer(entry, (old, candidate)):
-            return
+    def withdraw(self, holder: str | None = None) -> None:
+        """Without an answer the controllers stop waiting for an old offer by themselves."""
+        if self._ours is not None:
+            _until_done(lambda: self._withdrawn(holder))
+
+    def _withdrawn(self, holder: str | None) -> bool:
+        """Whether our offer does not stand, or may not be taken back; False: try again."""
+        found = self._snapshot()
+        if found is None:
+            return False
+        entry, lock = found.get(FAILOVER), found.get(LEADER)
+        if entry is None or not _is_offer(entry, self._ours):
+            return True
+        if holder is not None and (lock is None or lock.value != holder):
+            return True
+        held = () if holder is None else (Compare(LEADER, Target.VALUE, holder),)
+        compares = (unchanged(FAILOVER, entry.revision), *held)
         with contextlib.suppress(NotAnswered, EtcdAnswerWrong, LeaseGone):
-            # Without an answer the controllers stop waiting for an old offer by themselves.
-            self._dcs.write(Transaction((unchanged(FAILOVER, entry.revision),), (Delete(FAILOVER),)))
+            return self._dcs.write(Transaction(compares, (Delete(FAILOVER),))) is not None
+        return False
 
     def standing(self) -> Standing | None:
         found = self._snapshot()
         if found is None:
             return None
         entry = found.get(FAILOVER)
-        offered = entry is not None and self._offer is not None and _is_offer(entry, self._offer)
+        offered = entry is not None and _is_offer(entry, self._ours)
         words = poolers_of(found, self._config.poolers)
         return Standing(found[LEADER].value if LEADER in found else None, offered, words)
 
@@ -222,13 +231,28 @@ class RealMeans:
         self._dcs.close()
 
 
-def _is_offer(entry: Entry, offer: tuple[str, str]) -> bool:
-    """Whether /failover holds just this offer of the first host to the second."""
+def _offer(handover: Handover, kept: list[str]) -> str:
+    """As stored in /failover. Patroni reads only fields that it knows; `handover` says whose offer it is."""
+    return json.dumps(
+        {"leader": handover.old, "member": handover.candidate, "kept": kept, "handover": handover.id}
+    )
+
+
+def _is_offer(entry: Entry, handover: Handover | None) -> bool:
+    """Whether /failover holds the offer of just this handover."""
     try:
         read: Any = json.loads(entry.value)
-        return (read.get("leader"), read.get("member")) == offer
+        return handover is not None and read.get("handover") == handover.id
     except (ValueError, AttributeError):
         return False
+
+
+def _until_done(attempt: Callable[[], bool]) -> None:
+    """A few times; each is bounded by the client."""
+    for _ in range(TRIES):
+        if attempt():
+            return
+        time.sleep(AGAIN_S)
 
 
 def _shut(connection: Any) -> None:

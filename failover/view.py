@@ -203,17 +203,24 @@ class NotSeen:
 
 @dataclass(frozen=True, slots=True)
 class Prospect:
-    """What promoting one candidate now could lose at most, as far as it is known (None: nobody knows).
+    """What promoting one candidate now would lose, as far as it is known (None: nobody knows).
 
-    `lost_transactions`: from the first that the candidate lacks to the last that had ended on the primary
-    when it was last seen. Those that were rolled back, and the observers' own, count too.
+    `proved`: nothing that the primary has acknowledged. Without it the rest is no bound of the loss: what
+    was acknowledged since the primary was last seen is in none of these figures, and 0 is not "nothing".
+    `lacks_bytes`, `lacks_transactions`: what the candidate lacks at most of what the primary had when it
+    was last seen. Transactions count from the first that the candidate lacks; those that were rolled back,
+    and the observers' own, count too.
+    `back_ms`: about how old the oldest is that could be lost; until now, so not only of what was seen.
+    `seen_ms`: since the primary was last seen.
     """
 
     candidate: str
-    lost_bytes: int | None
-    lost_ms: int | None
-    lost_transactions: int | None
-    age_ms: int
+    primary: str
+    proved: bool
+    lacks_bytes: int | None
+    lacks_transactions: int | None
+    seen_ms: int | None
+    back_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ COMMANDS = {
     "switchover": "failover.switchover_cli:switchover",
     "failback": "failover.switchover_cli:failback",
     "failover": "failover.failover_cli:failover",
+    "hold": "failover.hold_cli:hold",
     "salvage": "replication.salvage_cli:salvage",
     "lab": "lab.cli:lab",
     "drill": "lab.drill.cli:drill",

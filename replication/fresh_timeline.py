@@ -1,14 +1,20 @@
-"""A promotion never takes a timeline that a lost primary may have taken.
+"""A promotion never takes a timeline that another host may have taken.
 
 PostgreSQL numbers a new timeline one above the newest whose history file it has. A host that is promoted
 after a primary which it never heard of in that role (a kept member of ADR 9 whose candidate dies while it is
 promoted; a host that a person forces) would take that primary's number a second time. When the lost one
 returns, Patroni and `pg_rewind` see one and the same timeline on both, and join two histories that are two.
 
-So who is promoted without having seen the leader of `/sync` as a primary *on its own timeline* first leaves a
-number out: it puts a history file with nothing but a comment there. It stays: a standby that follows over the
-gap asks for it. Where no promotion came of it, it goes again: with it this standby would not ask for the
-history of that number, should another host take it, and could not follow.
+So each promotion *claims* its number first, in etcd, under a key of the cluster that only rises: in the very
+transaction that takes `/sync` before the promotion, and comparing the revision of the key that was read. One
+number is claimed once, by one host, for one promotion; an attempt of which nothing is known costs a number.
+A primary that finds a lower number there than its own timeline raises it (one that was promoted by hand, a
+restored one, the first of a cluster).
+
+PostgreSQL is brought to the claimed number by history files with nothing but a comment for those below it.
+They stay: a standby that follows over the gap asks for them. Where no promotion came of it, they go again:
+with one this standby would not ask for the history of that number, should another host take it, and could
+not follow.
 
 And Patroni, which writes `/history` in every loop when the last line is not one below the primary's timeline,
 writes it once.
@@ -16,67 +22,94 @@ writes it once.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psycopg2
-
 from replication.local_sql import Local
-from replication.wrapping import wrap
+from replication.sync_swap import ABSENT, RIDER, Put, Rider, write
+from replication.wrapping import known, wrap
 
 logger = logging.getLogger(__name__)
 
+KEY = "hanbat_timeline"  # under Patroni's prefix: it is in Patroni's copy of its keys, and goes with them
 TIMELINE = """
 SELECT greatest(timeline_id, min_recovery_end_timeline) FROM pg_control_recovery(), pg_control_checkpoint()
 """
-COMMENT = "# left out by hanbat: a primary that was lost may have used this timeline\n"
-UNSETTLED = frozenset({"replica", "promoted"})  # holds the lock and comes to a new timeline
+COMMENT = "# left out by hanbat: another primary may have used this timeline\n"
+COMMENTED = "# left out by hanbat"
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """The highest number that was claimed, and for which host; 0 and "" if there is no key."""
+
+    number: int
+    host: str
+    revision: str
 
 
 class Memory:
-    """`seen`: the last primary that was seen on this member's own timeline. `untidy`: a file may be left."""
+    """`unused`: a number claimed here for a promotion that did not begin. `untidy`: a file may be left."""
 
     def __init__(self) -> None:
-        self.seen: str | None = None
+        self.unused: int | None = None
         self.untidy = True
 
-    def note(self, cluster: Any, name: str) -> None:
-        """Look at one snapshot. Without a lock holder, or with its word missing, what was seen stays."""
-        holder = cluster.leader and cluster.leader.name
-        if not holder or holder == name:
-            return
-        leader, mine = (_word(cluster, one) for one in (holder, name))
-        role, timeline, own = leader.get("role"), leader.get("timeline"), mine.get("timeline")
-        if role in UNSETTLED:
-            self.seen = None
-        elif role in ("primary", "master") and timeline and own:
-            self.seen = holder if timeline == own else None
+
+def claimed(dcs: Any) -> Claimed:
+    """As Patroni's copy of its keys has it; it is compared when it is raised. Raises what Patroni does."""
+    path = dcs.client_path(KEY)
+    for node in dcs._client.get_cluster(dcs.client_path("")):
+        if node["key"] == path:
+            value = json.loads(node["value"])
+            return Claimed(int(value["timeline"]), str(value["host"]), str(node["mod_revision"]))
+    return Claimed(0, "", ABSENT)
 
 
-def _word(cluster: Any, name: str) -> dict[str, Any]:
-    member = cluster.get_member(name, False)
-    return member.data if member is not None else {}
+def put_of(dcs: Any, before: Claimed, number: int, host: str) -> Put:
+    value = json.dumps({"timeline": number, "host": host})
+    return Put(dcs.client_path(KEY), value, before.revision)
 
 
-def leave_out(wal: Path, timeline: int) -> int:
-    """Put a file where the next history would be; answers its number. Raises OSError."""
-    number = timeline + 1
-    while (path := wal / f"{number:08X}.history").exists():
-        number += 1
-    with path.open("x", encoding="utf-8") as file:
-        file.write(COMMENT)
-        file.flush()
-        os.fsync(file.fileno())
-    return number
+def heard_of(cluster: Any) -> int:
+    """The highest timeline in `/history` and in what the members say of themselves; 0 if there is none."""
+    return max([cluster.timeline, *(int(member.data.get("timeline") or 0) for member in cluster.members)])
+
+
+def here(wal: Path, timeline: int) -> int:
+    """The highest number with a file here, at least this server's timeline. Raises OSError."""
+    return max([timeline, *(int(path.stem, 16) for path in wal.glob("????????.history"))])
+
+
+def next_number(top: int, heard: int, before: Claimed) -> int:
+    """Above all. Where nobody has claimed yet, a lost primary may have used the first."""
+    return max(top, heard, before.number) + (1 if before.number else 2)
+
+
+def leave_out(wal: Path, timeline: int, number: int) -> list[int]:
+    """Fill the numbers between the two that have no file; answers which. Raises OSError."""
+    missing = [one for one in range(timeline + 1, number) if not _history(wal, one).exists()]
+    for one in missing:
+        with _history(wal, one).open("x", encoding="utf-8") as file:
+            file.write(COMMENT)
+            file.flush()
+            os.fsync(file.fileno())
+    return missing
+
+
+def _history(wal: Path, number: int) -> Path:
+    return wal / f"{number:08X}.history"
 
 
 def tidy(wal: Path) -> None:
     """Remove the comments above the newest history: a promotion would have put one there. Raises OSError."""
     for path in sorted(wal.glob("????????.history"), reverse=True):
-        if path.read_bytes() != COMMENT.encode():
+        if not path.read_bytes().startswith(COMMENTED.encode()):
             return
         path.unlink()
         logger.info("%s is not left out: no promotion came of it", path.name)
@@ -87,8 +120,6 @@ def touch_member(original: Callable[[Any], bool], memory: Memory) -> Callable[[A
 
     def touch(self: Any) -> bool:
         server = self.state_handler
-        if self.cluster:
-            memory.note(self.cluster, server.name)
         if memory.untidy and server.role == "replica" and not self._async_executor.busy:
             _tidy(server, memory)
         return original(self)
@@ -98,36 +129,59 @@ def touch_member(original: Callable[[Any], bool], memory: Memory) -> Callable[[A
 
 def _tidy(server: Any, memory: Memory) -> None:
     try:
-        tidy(Path(server.data_dir) / "pg_wal")
+        tidy(_wal(server))
         memory.untidy = False
     except OSError:
         logger.exception("a left-out timeline was not looked for")
 
 
+def _wal(server: Any) -> Path:
+    return Path(server.data_dir) / "pg_wal"
+
+
 def before_promotion(
-    original: Callable[[Any], bool], memory: Memory, new: Callable[[], Local] = Local
+    original: Callable[[Any], bool], memory: Memory, rider: Rider = RIDER, new: Callable[[], Local] = Local
 ) -> Callable[[Any], bool]:
-    """In the place of `process_sync_replication_prepromote`, and calls it; without a file it postpones."""
+    """In the place of `process_sync_replication_prepromote`, and calls it; without a claim it postpones."""
 
     def process_sync_replication_prepromote(self: Any) -> bool:
-        lost, name = self.cluster.sync.leader, self.state_handler.name
-        if lost and lost != name and lost != memory.seen:
-            local, memory.untidy = new(), True
-            try:
-                timeline = int(local.ask(TIMELINE))
-                number = leave_out(Path(self.state_handler.data_dir) / "pg_wal", timeline)
-            except (psycopg2.Error, TimeoutError, OSError):
-                logger.exception("no timeline could be left out")
-                return False
-            finally:
-                local.close()
-            logger.info("leaves timeline %d to %s, which may have used it", number, lost)
-        promotes = original(self)
-        if memory.untidy and not promotes:
+        unused, memory.unused, memory.untidy = memory.unused, None, True
+        try:
+            number, rider.put = _prepare(self, unused, new)
+        except Exception:  # of Patroni's, psycopg2's and the disk's many kinds
+            logger.exception("no timeline could be claimed: the promotion is postponed")
+            return False
+        try:
+            promotes = original(self)
+            alone = rider.take()  # without a synchronous mode nothing has carried it
+        finally:
+            rider.put = None
+        promotes = promotes and (alone is None or bool(write(self.dcs, [alone])))
+        if not promotes:
+            memory.unused = number
             _tidy(self.state_handler, memory)
         return promotes
 
     return process_sync_replication_prepromote
+
+
+def _prepare(ha: Any, unused: int | None, new: Callable[[], Local]) -> tuple[int, Put | None]:
+    """The number that PostgreSQL is made ready for, and the claim that is still to be made."""
+    before, name = claimed(ha.dcs), ha.state_handler.name
+    local = new()
+    try:
+        timeline = int(local.ask(TIMELINE))
+    finally:
+        local.close()
+    wal = _wal(ha.state_handler)
+    top, heard = here(wal, timeline), heard_of(ha.cluster)
+    # The answer to the claim may have been lost: a number that was put for this host is its own.
+    again = unused is not None and before.number == unused > max(top, heard) and before.host == name
+    number = before.number if again else next_number(top, heard, before)
+    missing = leave_out(wal, timeline, number)
+    if missing:
+        logger.info("leaves out timelines %s, and is promoted to %d", missing, number)
+    return number, None if again else put_of(ha.dcs, before, number, name)
 
 
 def update_cluster_history(original: Callable[[Any], None]) -> Callable[[Any], None]:
@@ -136,6 +190,7 @@ def update_cluster_history(original: Callable[[Any], None]) -> Callable[[Any], N
     def update(self: Any) -> None:
         written: list[Any] = list(self.cluster.history.lines) if self.cluster.history else []
         timeline = self.state_handler.get_primary_timeline()
+        _raise(self, timeline)
         if written and len(written[-1]) == 5 and written[-1][0] < timeline - 1:
             own = list(self.state_handler.get_history(timeline))
             if own and tuple(own[-1][:2]) == tuple(written[-1][:2]):
@@ -145,13 +200,30 @@ def update_cluster_history(original: Callable[[Any], None]) -> Callable[[Any], N
     return update
 
 
-def install() -> None:
+def _raise(ha: Any, timeline: int) -> None:
+    """Claim the timeline that this primary has, if it is above what was claimed."""
+    try:
+        before = claimed(ha.dcs)
+        if timeline > before.number:
+            write(ha.dcs, [put_of(ha.dcs, before, timeline, ha.state_handler.name)])
+    except Exception:  # of Patroni's many kinds; the next loop tries again
+        logger.exception("timeline %d was not claimed", timeline)
+
+
+def install(rider: Rider = RIDER) -> None:
     """Wraps the functions in the running Patroni. Raises ReplacedFunctionChanged."""
     # Patroni's modules import each other in a circle: `ha` alone cannot be the first.
     import patroni.postgresql  # noqa: F401  # pyright: ignore[reportMissingTypeStubs,reportUnusedImport]
+    from patroni.dcs.etcd3 import PatroniEtcd3Client  # pyright: ignore[reportMissingTypeStubs]
     from patroni.ha import Ha  # pyright: ignore[reportMissingTypeStubs]
 
     memory, this = Memory(), ("self",)
+    known(PatroniEtcd3Client, "get_cluster", ("self", "path"))
     wrap(Ha, "touch_member", this, lambda original: touch_member(original, memory))
-    wrap(Ha, "process_sync_replication_prepromote", this, lambda original: before_promotion(original, memory))
+    wrap(
+        Ha,
+        "process_sync_replication_prepromote",
+        this,
+        lambda original: before_promotion(original, memory, rider),
+    )
     wrap(Ha, "update_cluster_history", this, update_cluster_history)

@@ -10,6 +10,11 @@ What Patroni 4.1 does not do by itself, and nothing else:
 - Where a person must approve a move, no host of the other side takes a free lock by itself
   (`replication.held_back`, ADR 0006).
 - `synchronous_standby_names` is emptied only after `/sync` was (`replication.kept_set`).
+- `/sync` is written only if it is still what was read, also where there was none (`replication.sync_swap`).
+- A promotion claims its timeline's number in etcd first (`replication.fresh_timeline`).
+- Two histories under one timeline's number are not joined (`replication.joined_number`).
+- An offer to a host that `/sync` does not name is refused, and nobody waits for it
+  (`replication.stale_offer`).
 - A lock that is offered to this member is free to it, also shortly after failsafe mode
   (`replication.offered_lock`).
 - Only a standby on the primary's own timeline becomes sync (`replication.same_timeline`).
@@ -153,6 +158,7 @@ def _launch(config: Path) -> None:
         fresh_lease,
         fresh_timeline,
         held_back,
+        joined_number,
         kept_members,
         kept_offer,
         kept_set,
@@ -168,6 +174,7 @@ def _launch(config: Path) -> None:
         short_naps,
         shown_commit,
         stale_offer,
+        sync_swap,
     )
 
     check_version(__version__)
@@ -188,14 +195,16 @@ def _launch(config: Path) -> None:
         kept_offer.install()
         parting.install()
         kept_members.install()
-        fresh_timeline.install()
         stale_offer.install()
     shown_commit.install()
     same_timeline.install()
     if mode == MAX_AVAILABILITY:
         dragging.install(*drag_bounds(os.environ))
+    joined_number.install()  # before the salvage, which then sees each step that destroys a tail first
     salvage_hook.install(salvage_settings.load()).compare_what_is_left()
     kept_set.install()
+    sync_swap.install()
+    fresh_timeline.install()  # after all that decides on a promotion: it claims the number also without /sync
     if held_back.PATH.exists():  # where the controllers are not enabled there is none
         held_back.install()
     if mode != MAX_PERFORMANCE:

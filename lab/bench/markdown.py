@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from lab.drill import words
+
 BEGIN = "<!-- figures: written by make bench-failover -->"
 END = "<!-- end of figures -->"
 
@@ -31,15 +33,16 @@ def _where(result: Mapping[str, Any]) -> str:
 
 def _outages(result: Mapping[str, Any]) -> list[str]:
     lines = [
-        "| scenario | variant | runs | p50 | p95 | max | detect | decide | promote | route "
+        "| scenario | variant | n | p50 | p95 | max | detect | decide | promote | route "
         "| acknowledged | lost | duplicated |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for one in result["spreads"]:
         phases = [one["phases"][name] for name in ("detect_s", "decide_s", "promote_s", "route_s")]
-        figures = [_seconds(value) for value in (one["p50_s"], one["p95_s"], one["max_s"], *phases)]
+        figures = [_seconds(value) for value in (one["p50_s"], one["p95_s"], one["max_s"])]
+        figures += [_phase(value) for value in phases]
         counts = [_count(one[name]) for name in ("acknowledged", "lost", "duplicated")]
-        cells = [one["scenario"], one["variant"], str(one["runs"]), *figures, *counts]
+        cells = [one["scenario"], one["variant"], _number(one), *figures, *counts]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
 
@@ -64,6 +67,16 @@ def _commits(result: Mapping[str, Any]) -> list[str]:
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
+
+
+def _number(one: Mapping[str, Any]) -> str:
+    """How many runs the figures are of, and of how many, where that is not all."""
+    measured = one.get("measured", one["runs"])
+    return str(measured) if measured == one["runs"] else f"{measured} of {one['runs']}"
+
+
+def _phase(value: float | None) -> str:
+    return "not measured" if value is None else f"{words.phase(value)} s"
 
 
 def _seconds(value: float | None) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from lab.bench.variants import VARIANTS, Variant, write
 from lab.drill.drill import Report
 from lab.drill.matrix_run import Asked, run_matrix
-from lab.drill.matrix_table import PHASES, percentile
+from lab.drill.matrix_table import PHASES, median, percentile
 from lab.laboratory import Lab
 
 SCENARIOS = ("host-loss", "site-loss-quick")
@@ -60,6 +60,7 @@ class Spread:
     variant: str
     scenario: str
     runs: int
+    measured: int  # of which so many have a figure
     p50_s: float | None
     p95_s: float | None
     max_s: float | None
@@ -84,16 +85,15 @@ def spreads(measured: Sequence[Measured]) -> tuple[Spread, ...]:
 def _spread(variant: str, scenario: str, rows: Sequence[Mapping[str, Any]]) -> Spread:
     known = [row["rto_seconds"] for row in rows if row["rto_seconds"] is not None]
     phases = {
-        phase: percentile(
-            [value for row in rows if (value := (row["phases"] or {}).get(phase)) is not None], 50
-        )
+        phase: median(value for row in rows if (value := (row["phases"] or {}).get(phase)) is not None)
         for phase in PHASES
     }
     return Spread(
         variant=variant,
         scenario=scenario,
         runs=len(rows),
-        p50_s=percentile(known, 50),
+        measured=len(known),
+        p50_s=median(known),
         p95_s=percentile(known, 95),
         max_s=max(known, default=None),
         phases=phases,

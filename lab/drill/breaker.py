@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 import time
 
 from hanbat.errors import HanbatError
-from lab.drill import matrix, sight
+from lab.drill import matrix
 from lab.drill.drill import Drill
-from lab.drill.driver import LoadProcess
 from lab.drill.errors import FaultWithoutEffect
-from lab.drill.handover import ask, hand_over
+from lab.drill.handover import hand_over
 from lab.drill.matrix import Break, Mend, Step, Switchover
+from lab.drill.planned import Planned
 from lab.faults import make_fault
 
 JOIN_S = 45.0
@@ -20,11 +19,10 @@ JOIN_S = 45.0
 class Breaker:
     """The faults of one drill. `mend` is safe to call at any time, also when `strike` did not end."""
 
-    def __init__(self, drill: Drill, load: LoadProcess) -> None:
+    def __init__(self, drill: Drill) -> None:
         self._drill = drill
-        self._load = load
         self._injected: list[tuple[str, str]] = []  # (name, target), the oldest first
-        self._planned: threading.Thread | None = None
+        self._planned: Planned | None = None
 
     def strike(self) -> None:
         """All steps, with the pauses that the seed gives. Raises FaultWithoutEffect."""
@@ -33,19 +31,18 @@ class Breaker:
         for step, pause_s in zip(
             scenario.steps, matrix.pauses(scenario.steps, drill.seed, scenario.name), strict=True
         ):
-            self._await_primary(step)
+            self._await_moment(step)
             time.sleep(pause_s)
             drill.moments.setdefault("fault", drill.clock.now())
             drill.moments["struck"] = drill.clock.now()
             self._take(step)
 
-    def _await_primary(self, step: Step) -> None:
-        """Raises WaitedTooLong."""
-        if isinstance(step, Break) and step.once_primary:
-            (host,) = matrix.resolve(step.once_primary, self._drill.cast)
-            self._load.wait(
-                lambda seen: sight.primary_of(seen) == host, what=f"{host} is the primary", limit_s=JOIN_S
-            )
+    def _await_moment(self, step: Step) -> None:
+        """Raises FaultWithoutEffect when the moment does not come."""
+        if isinstance(step, Break) and step.once is not None:
+            if self._planned is None:
+                raise FaultWithoutEffect("no switchover is under way")
+            self._planned.wait(step.once, JOIN_S)
 
     def _take(self, step: Step) -> None:
         if isinstance(step, Switchover):
@@ -64,6 +61,7 @@ class Breaker:
         for fault in faults:
             self._injected.append((fault.name, fault.target))
             fault.inject()
+            self._drill.moments["in_force"] = self._drill.clock.now()
             self._drill.note("fault_active", fault.target, fault.describe())
         for fault in faults:
             if not fault.active():
@@ -77,13 +75,8 @@ class Breaker:
         if step.wait:
             hand_over(self._drill, candidate)
             return
-
-        def hand() -> None:
-            said = ask(self._drill, candidate, JOIN_S - 5.0)
-            self._drill.note("switchover_ended", candidate, said or "done")
-
-        self._planned = threading.Thread(target=hand, name="switchover", daemon=True)
-        self._planned.start()
+        self._planned = Planned(self._drill, candidate, JOIN_S - 5.0)
+        self._planned.begin()
 
     def mend(self) -> None:
         """Heals what is left, the newest first; one that cannot be healed does not keep the others."""
@@ -97,7 +90,9 @@ class Breaker:
                 drill.note("heal_failed", target, str(error))
                 failed = failed or error
         if self._planned is not None:
-            self._planned.join(JOIN_S)
+            self._planned.finish(JOIN_S)
+            moments = drill.moments
+            drill.middle = self._planned.middle(moments.get("struck"), moments.get("in_force"))
         if failed is not None:
             raise failed
 

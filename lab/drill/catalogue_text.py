@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from lab.drill.matrix import ROLES, Break, Expect, MatrixScenario, Mend, Range, Step, Switchover
+from lab.drill.matrix import ROLES, Break, Expect, MatrixScenario, Mend, Once, Range, Step, Switchover
+from lab.drill.matrix_edges import CUT_BACK_S, POWER_BACK_S
 from lab.drill.scenario import Scenario
 
-HEAD = """# Drills
+HEAD = f"""# Drills
 
 Made from the code by `hanbat drill list --markdown > docs/drills.md`; a test fails when it is not.
 
@@ -37,16 +38,28 @@ in any case.
 | `whole_again` | every standby streams and the sync set is whole, by itself |
 
 Where nobody can be served (no majority, no power), instead: `nothing_moves_alone` (no other host becomes
-primary before the heal) and `returns_after_heal`. Where clients stand inside a cut site: `one_acknowledging`
-(no host acknowledges after another is primary on a later timeline) and `cancelled_commits` (a COMMIT that
-waits for its sync standby was cancelled and came back with a warning: *unknown*, never acknowledged). For a
-planned switchover: `no_request_fails`, `no_request_is_slow`. For a standby that drags: `left_the_sync_set`
-(/sync names it no more within the limit, until the heal), `back_in_the_sync_set`. What could not be seen is
-in doubt, and the drill then not passed.
+primary before the heal) and `returns_after_heal`. Where clients at the primary's site write straight to the
+old primary, until all is whole: `one_acknowledging` (no host acknowledges after another is primary on a later
+timeline; of a primary that stood still only what was sent after, for it may wake with an answer in its hands)
+and `cancelled_commits` (a COMMIT that waits for its sync standby was cancelled and came back with a warning:
+*unknown*, never acknowledged). For a planned switchover: `no_request_fails`, `no_request_is_slow`. For a
+fault in the middle of one: `struck_in_the_middle` (it came after the hold, or the candidate's lock, was seen
+in etcd, and before the end; else the drill is inconclusive), `command_told_the_truth` (the primary that the
+command names), `poolers_let_go` (the hold is gone and every pooler that obeyed it is open). For a standby
+that drags: `left_the_sync_set` (/sync names it no more within the limit, until the heal),
+`back_in_the_sync_set`, and `unprotected_recorded` (the primary's own record has exactly one closed interval,
+from when it left to when it was back). What could
+not be seen is in doubt, and the drill then not passed.
 
 A client has *no way in* when its edge stands in a site that is lost or cut off from the primary; clients that
-know both edges (the bidders) always count.
+know both edges (the bidders) always count, but for a request that reached nobody at such an edge. Edges are
+closed from the fault to the heal only. After it such an edge counts from its first acknowledgement, and at
+the latest {CUT_BACK_S:g} s after a cut (a health check that hangs in it, the next one, a first answer) or
+{POWER_BACK_S:g} s after the power was off (its machines boot); one that is later was out since the heal. A
+check that saw no request is in doubt, never passed.
 """
+
+ONCE = {Once.HELD: "from the hold on", Once.LOCKED: "from when the candidate has the lock"}
 
 
 def markdown(scenarios: Iterable[Scenario]) -> str:
@@ -105,6 +118,8 @@ def _besides(expect: Expect) -> str:
         said.append(
             f"{who} out of /sync within {expect.leaves_within_s:g} s, back within {expect.back_within_s:g} s"
         )
+    if expect.poolers_release_s is not None:
+        said.append(f"poolers open within {expect.poolers_release_s:g} s")
     if expect.not_asked:
         said.append(f"not asked: {', '.join(expect.not_asked)}")
     return f" ({'; '.join(said)})" if said else ""
@@ -116,8 +131,8 @@ def _step(step: Step) -> str:
         return f"switchover to {step.to.strip('{}')}{_after(step.after_s)}{middle}"
     verb = "heal " if isinstance(step, Mend) else ""
     assert isinstance(step, Break | Mend)
-    once = step.once_primary if isinstance(step, Break) else ""
-    when = f" once {once.strip('{}')} is the primary" if once else _after(step.after_s)
+    once = step.once if isinstance(step, Break) else None
+    when = _after(step.after_s) + (f" {ONCE[once]}" if once else "")
     return f"{verb}`{step.fault}` {step.target.replace('{', '').replace('}', '')}{when}"
 
 

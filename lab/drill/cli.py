@@ -174,7 +174,8 @@ def matrix_command(
         lambda text: console.print(text, markup=False),
         keep=keep,
     )
-    table = matrix_table.text([matrix_table.row_of(run) for run in summary["runs"]])
+    rows = [matrix_table.row_of(run) for run in summary["runs"]]
+    table = f"{matrix_table.text(rows)}\n\n{matrix_table.spreads(rows)}"
     click.echo(json.dumps(summary, ensure_ascii=False, indent=2) if as_json else table)
     console.print(f"verdict: {summary['verdict']}; summary: {file}", markup=False)
     sys.exit(EXIT_STATUS[Verdict(summary["verdict"])])

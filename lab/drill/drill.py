@@ -13,6 +13,7 @@ from lab.drill.clock import Clock
 from lab.drill.errors import ServiceFailed
 from lab.drill.evidence import Evidence
 from lab.drill.journal import attempts
+from lab.drill.middle import Middle
 from lab.drill.operations import Attempt, Operation
 from lab.drill.plan import LoadPlan
 from lab.drill.scenario import Scenario
@@ -52,6 +53,7 @@ class Drill:
     audit: Audit | None = None
     cast: dict[str, tuple[str, ...]] = field(default_factory=dict)  # who plays which role, from steady on
     served_under: str | None = None  # the primary just before the heal
+    middle: Middle | None = None  # of the switchover that a fault was to strike in its middle
     has_switchover: bool | None = None  # whether the product has `hanbat switchover`; None: not asked yet
     failures: list[str] = field(default_factory=list)  # what the service owed and did not do
 

@@ -38,6 +38,10 @@ class Evidence:
         """The journal of clients that stand inside a site; absent when the scenario has none."""
         return self.folder / "inside.jsonl"
 
+    def unprotected(self, host: str) -> Path:
+        """A database host's record of unprotected intervals; absent when it was not read."""
+        return self.folder / "logs" / f"{host}.unprotected.jsonl"
+
     @property
     def probes(self) -> Path:
         return self.folder / "probes.jsonl"

@@ -38,7 +38,7 @@ def hand_over(drill: Drill, candidate: str, *, limit_s: float | None = None) -> 
 
 def ask(drill: Drill, candidate: str, limit_s: float) -> str | None:
     """Asks once; None when it is done, else what was said."""
-    where = _speaker(drill, candidate)
+    where = speaker(drill, candidate)
     try:
         if has_hanbat_switchover(drill, where):
             return _said(_hanbat(drill, where, candidate, limit_s), done="")
@@ -59,7 +59,7 @@ def has_hanbat_switchover(drill: Drill, host: str) -> bool:
     return has
 
 
-def _speaker(drill: Drill, candidate: str) -> str:
+def speaker(drill: Drill, candidate: str) -> str:
     """A database host to give the command on: one that runs, at the best not the candidate's."""
     hosts = [host.name for host in drill.lab.topology.hosts_with(HostRole.DB)]
     for host in sorted(hosts, key=lambda host: host == candidate):
@@ -70,8 +70,12 @@ def _speaker(drill: Drill, candidate: str) -> str:
 
 
 def _hanbat(drill: Drill, host: str, candidate: str, limit_s: float) -> CompletedProcess[str]:
-    argv = [HANBAT, "switchover", "--to", candidate, "--execute", "--json"]
-    return drill.lab.run(host, argv, timeout_s=limit_s)
+    return drill.lab.run(host, command_of(candidate), timeout_s=limit_s)
+
+
+def command_of(candidate: str) -> list[str]:
+    """Argv of the product's own command."""
+    return [HANBAT, "switchover", "--to", candidate, "--execute", "--json"]
 
 
 def _patronictl(drill: Drill, host: str, candidate: str, limit_s: float) -> CompletedProcess[str]:

@@ -5,15 +5,20 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 
 from hanbat.topology import HostRole
 from lab.drill.drill import Drill
 from lab.drill.driver import CLONE
-from lab.drill.inside import InsidePlan
+from lab.drill.errors import NotSteady
+from lab.drill.inside import DirectClient, InsidePlan
+from lab.drill.journal import attempts
+from lab.drill.operations import Outcome
 from replication.access import DATABASE, SERVICE_ROLE
 
 END_S = 15.0
+FIRST_S, PAUSE_S = 10.0, 0.1
 PORT = 5432
 
 
@@ -36,6 +41,7 @@ def clients_inside(drill: Drill, site: str) -> Iterator[None]:
         )
         drill.note("inside", app, f"clients at {site} write to {primary}; some cancel their COMMIT")
         try:
+            await_first(drill)
             yield
         finally:
             assert process.stdin is not None
@@ -46,6 +52,20 @@ def clients_inside(drill: Drill, site: str) -> Iterator[None]:
                 process.kill()
                 process.wait(END_S)
             path.unlink(missing_ok=True)
+
+
+def await_first(drill: Drill) -> None:
+    """Until a client was acknowledged by PostgreSQL itself: the fault is to hit connections that are in use.
+
+    Raises NotSteady.
+    """
+    end = time.monotonic() + FIRST_S
+    while time.monotonic() < end:
+        known = attempts(drill.evidence.inside)
+        if any(each.path == DirectClient.path and each.outcome is Outcome.ACKNOWLEDGED for each in known):
+            return
+        time.sleep(PAUSE_S)
+    raise NotSteady(f"no client inside was acknowledged within {FIRST_S:g} s")
 
 
 def plan_of(drill: Drill, site: str, primary: str) -> InsidePlan:

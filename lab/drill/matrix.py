@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from itertools import product
 from random import Random
 from string import Formatter
 from typing import Any
 
+from lab.drill.matrix_edges import CUT_BACK_S
 from lab.drill.scenario import Bounds, Scenario
 
 Range = tuple[float, float]  # seconds, drawn by the seed
@@ -32,17 +34,24 @@ ROLES: dict[str, str] = {
 }
 
 
+class Once(StrEnum):
+    """A moment of a handover, as etcd tells it."""
+
+    HELD = "held"  # the hold and the offer are written
+    LOCKED = "locked"  # the candidate has taken the lock
+
+
 @dataclass(frozen=True, slots=True)
 class Break:
     """One fault by its name in `lab.faults`.
 
-    `once_primary`: not before this host says that it is the primary.
+    `once`: the pause begins when this moment of the switchover under way was seen.
     """
 
     fault: str
     target: str
     after_s: Range = (0.0, 0.0)
-    once_primary: str = ""
+    once: Once | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +83,8 @@ class Expect:
     `takeovers`: how many promotions may happen, at least and at most, until the cluster is whole again.
     `outage_s`: the longest a client with a way in may be without an acknowledgement, fault to heal.
     `outage_expected`: nobody is served before the heal; then `return_s` is the limit after it.
-    `no_way_in`: roles of sites whose edge leads nowhere while the fault lasts.
+    `no_way_in`: roles of sites whose edge leads nowhere while the fault lasts; `way_back_s` after the heal
+    it counts again at the latest (`matrix_edges`).
     """
 
     primary_at: tuple[str, ...]
@@ -86,13 +96,16 @@ class Expect:
     heal_outage_s: float = 1.5
     heal_failed_requests: int = 0
     no_way_in: tuple[str, ...] = ()
+    way_back_s: float = CUT_BACK_S
     no_failed_request: bool = False  # also while the "fault" acts: for a switchover
     slowest_request_s: float | None = None
     inside_clients: str | None = None  # role of the site with clients inside, some of whom cancel
+    answers_held: bool = False  # what was sent before may be answered when the frozen primary wakes
     cancels: bool = False  # a cancelled COMMIT must have been seen there
     leaves_sync: tuple[str, ...] = ()  # roles that must be out of /sync until the heal, and then back
     leaves_within_s: float = 12.0
     back_within_s: float = 20.0
+    poolers_release_s: float | None = None  # from the fault on: the hold is gone, every pooler is open
     not_asked: tuple[str, ...] = ()  # checks of the audit that this fault makes meaningless
 
 

@@ -9,6 +9,7 @@ from itertools import pairwise
 from lab.drill.case import CheckVerdict
 from lab.drill.matrix import Expect
 from lab.drill.matrix_facts import Facts
+from lab.drill.matrix_unprotected import covers
 
 SHOWN = 3  # failed requests that are named
 
@@ -50,10 +51,11 @@ def nothing_moves_alone(facts: Facts, wanted: Wanted) -> Held | None:
     """Without a majority no other host becomes primary before the heal."""
     if not wanted.expect.outage_expected:
         return None
-    others = sorted(facts.primaries_under - {facts.old})
-    return _held(
-        "nothing_moves_alone", not others, "no other primary before the heal", ", ".join(others) or "none"
-    )
+    seen = facts.primaries_under
+    others = sorted((seen or frozenset()) - {facts.old})
+    said = "nobody was asked" if seen is None else ", ".join(others) or "none"
+    truth = None if seen is None else not others
+    return _held("nothing_moves_alone", truth, "no other primary before the heal", said)
 
 
 def takeovers_as_expected(facts: Facts, wanted: Wanted) -> Held:
@@ -118,18 +120,20 @@ def heal_without_outage(facts: Facts, wanted: Wanted) -> Held | None:
 
 
 def heal_without_failure(facts: Facts, wanted: Wanted) -> Held | None:
-    """No request fails because of the heal."""
+    """No request fails because of the heal. Of no request nothing is known."""
     if wanted.expect.outage_expected:
         return None
     most, failed = wanted.expect.heal_failed_requests, facts.heal_failed
-    return _held("heal_without_failure", len(failed) <= most, f"at most {most}", _named(failed))
+    truth = len(failed) <= most if facts.heal_requests else None
+    return _held("heal_without_failure", truth, f"at most {most}", _of(failed, facts.heal_requests))
 
 
 def no_request_fails(facts: Facts, wanted: Wanted) -> Held | None:
     """Asked of what is planned: a switchover under load."""
     if not wanted.expect.no_failed_request:
         return None
-    return _held("no_request_fails", not facts.failed, "none", _named(facts.failed))
+    truth = not facts.failed if facts.requests else None
+    return _held("no_request_fails", truth, "none", _of(facts.failed, facts.requests))
 
 
 def no_request_is_slow(facts: Facts, wanted: Wanted) -> Held | None:
@@ -142,14 +146,20 @@ def no_request_is_slow(facts: Facts, wanted: Wanted) -> Held | None:
 
 
 def one_acknowledging(facts: Facts, wanted: Wanted) -> Held | None:
-    """No host acknowledges after another is primary on a later timeline."""
+    """No host acknowledges after another is primary on a later timeline.
+
+    In doubt when no client inside was acknowledged, or none went on after the heal. `answers_held`: a COMMIT
+    that was sent before may be answered when the host wakes; whether it is lost the audit says.
+    """
     if wanted.expect.inside_clients is None:
         return None
     seen = facts.inside
-    truth = None if seen is None or not seen.acknowledged else not seen.late
-    return _held(
-        "one_acknowledging", truth, "none after another", "unknown" if seen is None else _named(seen.late)
-    )
+    if seen is None or not seen.acknowledged or not seen.after_heal:
+        return _held("one_acknowledging", None, "none after another", "no client went on inside")
+    excused = frozenset(seen.held if wanted.expect.answers_held else ())
+    late = tuple(each for each in seen.late if each not in excused)
+    said = _named(late) + (f", besides {len(excused)} held answers" if excused else "")
+    return _held("one_acknowledging", not late, "none after another", said)
 
 
 def cancelled_commits(facts: Facts, wanted: Wanted) -> Held | None:
@@ -188,11 +198,28 @@ def back_in_the_sync_set(facts: Facts, wanted: Wanted) -> Held | None:
     return _held("back_in_the_sync_set", truth, f"within {limit:g} s", "; ".join(said))
 
 
+def unprotected_recorded(facts: Facts, wanted: Wanted) -> Held | None:
+    """The primary wrote down exactly the absence: from when it was left out until /sync named it again."""
+    if not wanted.leaving:
+        return None
+    found = facts.unprotected
+    absent = [(host, one) for host in sorted(wanted.leaving) if (one := facts.absences.get(host))]
+    truth = None
+    if found is not None and len(absent) == len(wanted.leaving):
+        truth = covers(found, absent, facts.struck, facts.heal)
+    said = "not read" if found is None else "; ".join(each.told() for each in found) or "none"
+    return _held("unprotected_recorded", truth, "one closed interval an absence", said)
+
+
 def whole_again(facts: Facts, wanted: Wanted) -> Held:
     """After the heal all machines are whole again by themselves."""
     return _held(
         "whole_again", facts.whole, "every standby in the sync set", "whole" if facts.whole else "not whole"
     )
+
+
+def _of(failed: tuple[str, ...], requests: int) -> str:
+    return _named(failed) if requests else "no request"
 
 
 def _named(failed: tuple[str, ...]) -> str:
@@ -217,6 +244,7 @@ EXPECTATIONS: tuple[Callable[[Facts, Wanted], Held | None], ...] = (
     cancelled_commits,
     left_the_sync_set,
     back_in_the_sync_set,
+    unprotected_recorded,
     whole_again,
 )
 

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lab.drill.matrix_absence import Absence, absences
-from lab.drill.measure import acknowledgements, role_samples, stream_name
+from lab.drill.matrix_edges import CUT_BACK_S, Edges, edges_of
+from lab.drill.matrix_unprotected import Interval
+from lab.drill.measure import DCS, acknowledgements, role_samples, stream_name
 from lab.drill.operations import Attempt, Outcome
 from lab.drill.rto import Gap, RoleSample, longest_gap
 
@@ -29,14 +31,20 @@ class Facts:
     stall: Gap | None  # the longest stall of commits, fault to heal: what the canaries with a way in saw
     outage: Gap | None  # the same on the slowest stream, with the pauses of clients that try again
     return_s: float | None  # from the heal to an acknowledgement on every stream
-    primaries_under: frozenset[str]  # who said that it was the primary, from the last fault to the heal
+    # who said that it was the primary, from the last fault to the heal; None when nobody was asked
+    primaries_under: frozenset[str] | None
     heal_outage_s: float | None  # the longest gap from the heal until all is whole
+    heal_requests: int  # requests that counted in that time
     heal_failed: tuple[str, ...]  # requests that failed in that time
-    failed: tuple[str, ...]  # requests that failed from the first fault to the heal
+    requests: int  # requests that counted from the first fault to the heal
+    failed: tuple[str, ...]  # those that failed
     slowest_s: float | None  # the slowest request that was answered in that time
     whole: bool  # all machines were whole again
     inside: Inside | None  # None when the scenario has no clients inside a site
     absences: Mapping[str, Absence] = field(default_factory=dict)  # of those that /sync named at the fault
+    struck: float = 0.0  # the moments that absences are counted from, seconds since the epoch
+    heal: float = 0.0
+    unprotected: tuple[Interval, ...] | None = None  # the old primary's own record; None when it was not read
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +54,16 @@ class Inside:
     acknowledged: int
     warned: int  # COMMITs that were cancelled and answered success with a warning
     late: tuple[str, ...]  # acknowledged by one host after another was primary on a later timeline
+    held: tuple[str, ...] = ()  # those of them that were sent before
+    after_heal: int | None = None  # COMMITs that were tried or answered after the heal
 
 
-def inside_of(attempts: Sequence[Attempt], samples: Sequence[RoleSample]) -> Inside | None:
+def inside_of(attempts: Sequence[Attempt], samples: Sequence[RoleSample], heal: float) -> Inside | None:
     """What the clients inside a site saw; None when there were none."""
     mine = [each for each in attempts if each.edge.startswith(INSIDE)]
     if not mine:
         return None
-    late, acknowledged, warned = [], 0, 0
+    late, held, acknowledged, warned = [], [], 0, 0
     for each in mine:
         if each.outcome is Outcome.ACKNOWLEDGED:
             acknowledged += 1
@@ -63,7 +73,10 @@ def inside_of(attempts: Sequence[Attempt], samples: Sequence[RoleSample]) -> Ins
         warned += bool(said["notices"])
         if each.outcome is Outcome.ACKNOWLEDGED and _superseded(said, each.ended_at or 0.0, samples):
             late.append(f"{each.key} by {said['host']} on timeline {said['timeline']}")
-    return Inside(acknowledged, warned, tuple(late))
+            if not _superseded(said, each.sent_at, samples):
+                held.append(late[-1])
+    after = sum(each.path == COMMIT and (each.ended_at or each.sent_at) >= heal for each in mine)
+    return Inside(acknowledged, warned, tuple(late), tuple(held), after)
 
 
 def _superseded(said: Mapping[str, Any], at: float, samples: Sequence[RoleSample]) -> bool:
@@ -85,20 +98,25 @@ def facts(
     old: str,
     under: str | None,
     closed_edges: frozenset[str],
+    back_within_s: float = CUT_BACK_S,
 ) -> Facts | None:
-    """None when the drill did not come as far as its fault. `closed_edges` have no way in under it."""
+    """None when the drill did not come as far as its fault.
+
+    `closed_edges` have no way in under it, and `back_within_s` after the heal to come back.
+    """
     if "fault" not in moments or not attempts:
         return None
     fault, end = moments["fault"], max(each.ended_at or each.sent_at for each in attempts)
     heal = moments.get("heal", end)
     whole = moments.get("rejoined", end)
     samples = role_samples(probes)
-    outside = [each for each in attempts if not each.edge.startswith(INSIDE)]
-    open_way = [each for each in outside if each.edge not in closed_edges]
+    every = acknowledgements(attempts)
+    edges = edges_of(closed_edges, every, heal, back_within_s)
+    open_way = [each for each in attempts if not each.edge.startswith(INSIDE) and edges.counts(each)]
     epochs = _epochs(probes, whole)
     during = _between(open_way, fault, heal)
     after = _between(open_way, heal, whole)
-    streams = _served_streams(attempts, closed_edges)
+    streams = {name: at for name, at in every.items() if not edges.closed_to(name)}
     return Facts(
         old=old,
         under=under,
@@ -107,17 +125,19 @@ def facts(
         epochs={host: _without_repeats(epoch for _, epoch in told) for host, told in epochs.items()},
         stall=_slowest_gap(_canaries(streams) or streams, fault, heal),
         outage=_slowest_gap(streams, fault, heal),
-        return_s=_return(acknowledgements(attempts), heal),
-        primaries_under=frozenset(
-            s.host for s in samples if s.role == PRIMARY and moments.get("struck", fault) < s.at < heal
-        ),
-        heal_outage_s=gap.seconds if (gap := _slowest_gap(streams, heal, whole)) else None,
+        return_s=_return(every, heal),
+        primaries_under=_primaries(samples, moments.get("struck", fault), heal),
+        heal_outage_s=_heal_outage(every, edges, whole),
+        heal_requests=len(after),
         heal_failed=tuple(describe(each) for each in after if failed(each)),
+        requests=len(during),
         failed=tuple(describe(each) for each in during if failed(each)),
         slowest_s=max((each.ended_at - each.sent_at for each in during if each.ended_at), default=None),
         whole="rejoined" in moments,
-        inside=inside_of(attempts, samples),
+        inside=inside_of(attempts, samples, heal),
         absences=absences(probes, moments.get("struck", fault), heal, whole),
+        struck=moments.get("struck", fault),
+        heal=heal,
     )
 
 
@@ -147,9 +167,16 @@ def _between(attempts: Iterable[Attempt], start: float, stop: float) -> list[Att
     return [each for each in attempts if start <= each.sent_at < stop]
 
 
-def _served_streams(attempts: Sequence[Attempt], closed: frozenset[str]) -> dict[str, list[float]]:
-    without_way = {f"canary-{edge}" for edge in closed}
-    return {name: at for name, at in acknowledgements(attempts).items() if name not in without_way}
+def _primaries(samples: Iterable[RoleSample], start: float, stop: float) -> frozenset[str] | None:
+    asked = [sample for sample in samples if start < sample.at < stop and sample.role != DCS]
+    return frozenset(sample.host for sample in asked if sample.role == PRIMARY) if asked else None
+
+
+def _heal_outage(streams: Mapping[str, Sequence[float]], edges: Edges, whole: float) -> float | None:
+    """The longest gap of any stream from the heal on; a closed edge counts from its return."""
+    served = _slowest_gap({n: at for n, at in streams.items() if not edges.closed_to(n)}, edges.heal, whole)
+    returned = [edges.gap_after(name, at, whole) for name, at in streams.items() if edges.closed_to(name)]
+    return max((gap.seconds for gap in (served, *returned) if gap), default=None)
 
 
 def _canaries(streams: Mapping[str, list[float]]) -> dict[str, list[float]]:

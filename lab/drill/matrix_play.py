@@ -54,7 +54,7 @@ def play(drill: Drill, load: LoadProcess) -> None:
 
 def under_fault(drill: Drill, load: LoadProcess, expect: Expect) -> None:
     """Break, watch, hold; healed in any case."""
-    breaker = Breaker(drill, load)
+    breaker = Breaker(drill)
     try:
         with drill.step("fault"):
             breaker.strike()

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from typing import Any
 
-from lab.drill import matrix
+from lab.drill import matrix, middle
 from lab.drill.case import CheckVerdict
 from lab.drill.drill import Drill
 from lab.drill.journal import records
 from lab.drill.matrix import MatrixScenario
 from lab.drill.matrix_checks import Held, Wanted, judge
 from lab.drill.matrix_facts import Facts, facts
+from lab.drill.matrix_unprotected import Interval, intervals
 from lab.drill.measure import Measured, measure
 from lab.drill.result import known_of, result
 from lab.drill.verdict import Known
@@ -24,7 +25,9 @@ def result_of(drill: Drill, broken_off: str | None, started: str) -> dict[str, A
     attempts, probes = drill.attempts(), list(records(drill.evidence.probes))
     closed = matrix.resolve_all(scenario.expect.no_way_in, drill.cast) if drill.cast else frozenset()
     old = drill.cast.get("primary", ("",))[0]
-    seen = facts(attempts, probes, drill.moments, old, drill.served_under, closed)
+    back_s = scenario.expect.way_back_s
+    seen = facts(attempts, probes, drill.moments, old, drill.served_under, closed, back_s)
+    seen = replace(seen, unprotected=_unprotected(drill, old)) if seen and old else seen
     measured = measure(
         attempts,
         probes,
@@ -47,10 +50,20 @@ def result_of(drill: Drill, broken_off: str | None, started: str) -> dict[str, A
             {"name": each.name, "verdict": each.verdict.value, "wanted": each.wanted, "seen": each.seen}
             for each in held
         ],
+        "in_the_middle": middle.as_plain(drill.middle) if drill.middle else None,
         "roles": {role: list(hosts) for role, hosts in drill.cast.items()},
         **_figures(seen),
         **({"heal_outage_seconds": None} if scenario.expect.outage_expected else {}),
     }
+
+
+def _unprotected(drill: Drill, primary: str) -> tuple[Interval, ...] | None:
+    """The primary's record of this drill; None when it was not read or cannot be."""
+    try:
+        text = drill.evidence.unprotected(primary).read_text(encoding="utf-8")
+        return intervals(text, drill.moments.get("load", drill.clock.wall))
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 def _moments(drill: Drill) -> dict[str, float]:
@@ -72,7 +85,18 @@ def _held(drill: Drill, seen: Facts | None) -> tuple[Held, ...]:
         return ()
     allowed = matrix.resolve_all(scenario.expect.primary_at, drill.cast)
     leaving = matrix.resolve_all(scenario.expect.leaves_sync, drill.cast)
-    return judge(seen, Wanted(scenario.expect, allowed, leaving))
+    return (*judge(seen, Wanted(scenario.expect, allowed, leaving)), *_middle(drill))
+
+
+def _middle(drill: Drill) -> tuple[Held, ...]:
+    """What is asked of a fault in the middle of a switchover; a middle that nobody looked at is in doubt."""
+    scenario = drill.scenario
+    assert isinstance(scenario, MatrixScenario)
+    if not any(isinstance(step, matrix.Break) and step.once for step in scenario.steps):
+        return ()
+    if drill.middle is None:
+        return (Held("struck_in_the_middle", CheckVerdict.UNKNOWN, "in the middle", "nobody looked"),)
+    return middle.judge(drill.middle, scenario.expect)
 
 
 def _known(drill: Drill, measured: Measured, held: tuple[Held, ...], broken_off: str | None) -> Known:
@@ -99,10 +123,12 @@ def _figures(seen: Facts | None) -> dict[str, Any]:
         "stall_span": [seen.stall.start_at, seen.stall.end_at] if seen.stall else None,
         "return_seconds": _round(seen.return_s),
         "heal_outage_seconds": _round(seen.heal_outage_s),
+        "heal_requests": seen.heal_requests,
         "heal_failed_requests": len(seen.heal_failed),
         "failed_requests": len(seen.failed),
         "slowest_request_seconds": _round(seen.slowest_s),
         "primary_under": seen.under,
+        "unprotected": None if seen.unprotected is None else [asdict(each) for each in seen.unprotected],
         "inside": asdict(seen.inside) if seen.inside else None,
     }
 

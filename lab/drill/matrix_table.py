@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from lab.drill import words
 from lab.drill.verdict import Verdict
 
 FIGURES = ("rto_seconds", "longest_stall_seconds", "heal_outage_seconds", "switchover_outage_seconds")
@@ -61,14 +63,24 @@ def percentile(values: Iterable[float], percent: float) -> float | None:
     return ordered[max(0, math.ceil(percent / 100 * len(ordered)) - 1)] if ordered else None
 
 
+def median(values: Iterable[float]) -> float | None:
+    """The middle, between the two middle ones of an even number; None of none."""
+    known = list(values)
+    return statistics.median(known) if known else None
+
+
 def _spread(values: Iterable[float | None]) -> dict[str, float | int | None]:
     known = [value for value in values if value is not None]
     return {
         "runs": len(known),
-        "p50": percentile(known, 50),
+        "p50": _round(median(known)),
         "p95": percentile(known, 95),
         "max": max(known, default=None),
     }
+
+
+def _round(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
 
 
 def summary(rows: Sequence[Row]) -> dict[str, Any]:
@@ -138,6 +150,23 @@ def text(rows: Sequence[Row]) -> str:
     lines = [HEADS, *(_cells(row) for row in rows)]
     widths = [max(len(line[place]) for line in lines) for place in range(len(HEADS) - 1)]
     return "\n".join(_line(line, widths) for line in lines)
+
+
+SPREAD_HEADS = ("scenario", "figure", "n", "p50", "p95", "max", "detect / decide / promote / route, p50")
+
+
+def spreads(rows: Sequence[Row]) -> str:
+    """What clients waited, scenario by scenario, in Markdown: RTO where the primary moved, else the stall."""
+    lines = [f"| {' | '.join(SPREAD_HEADS)} |", "|---" * len(SPREAD_HEADS) + "|"]
+    for name, one in summary(rows).items():
+        figure, word = one["rto_seconds"], "RTO"
+        if not figure["runs"]:
+            figure, word = one["longest_stall_seconds"], "stall"
+        shown = (words.seconds(figure[key], 2) for key in ("p50", "p95", "max"))
+        phases = " / ".join(words.phase(one["phases"][phase]["p50"]) for phase in PHASES)
+        cells = (name, word, f"{figure['runs']} of {one['runs']}", *shown, phases)
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def _cells(row: Row) -> tuple[str, ...]:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+PROBE_INTERVAL_S = 0.2
+
 
 @dataclass(frozen=True, slots=True)
 class LoadPlan:
@@ -38,7 +40,7 @@ class LoadPlan:
     official_bidding_s: int = 46
     request_timeout_s: float = 2.0
     connect_timeout_s: float = 1.0
-    probe_interval_s: float = 0.2
+    probe_interval_s: float = PROBE_INTERVAL_S
     ring_interval_s: float = 1.0
     status_interval_s: float = 0.1
     max_s: float = 300.0

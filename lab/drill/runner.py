@@ -35,7 +35,9 @@ from lab.drill.plan import LoadPlan
 from lab.drill.result import first_result, known_of, result
 from lab.drill.scenario import Scenario
 from lab.drill.soak import SOAK
+from lab.drill.stages import db_hosts
 from lab.laboratory import Lab
+from replication import unprotected
 
 PLAYS: dict[str, Callable[[Drill, LoadProcess], None]] = {
     "site-loss": site_loss.play,
@@ -199,6 +201,18 @@ def _keep_logs(drill: Drill) -> None:
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(keep, [host.name for host in drill.lab.topology.hosts]))
+        list(pool.map(lambda host: _keep_record(drill, host), sorted(db_hosts(drill))))
+
+
+def _keep_record(drill: Drill, host: str) -> None:
+    """The host's record of unprotected intervals: empty when it never wrote one, no file when not read."""
+    script = f"test ! -e {unprotected.PATH} || cat {unprotected.PATH}"
+    try:
+        read = drill.lab.run(host, ["sh", "-c", script], timeout_s=LOG_LIMIT_S)
+    except HanbatError:
+        return
+    if read.returncode == 0:
+        drill.evidence.unprotected(host).write_text(read.stdout, encoding="utf-8")
 
 
 def _conclude(drill: Drill, ending: Ending, started: str) -> dict[str, Any]:

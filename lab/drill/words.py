@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from lab.drill.plan import PROBE_INTERVAL_S
+
 Pair = tuple[str, str]
 
 VERDICTS: dict[str, Pair] = {
@@ -51,6 +53,9 @@ EVENTS: dict[str, Pair] = {
     "still_waiting": ("복구 대기", "waiting for the heal"),
     "heal_failed": ("복구 실패", "a fault could not be healed"),
     "service_failed": ("지키지 못함", "the service did not do what it owes"),
+    "handover_seen": ("절체 보류 확인", "the hold was seen in etcd"),
+    "lock_taken": ("후보가 잠금을 얻음", "the candidate took the lock"),
+    "not_in_the_middle": ("절체 한가운데가 아님", "the middle of the switchover was not seen"),
     "switchover_ended": ("계획 절체 끝", "planned switchover ended"),
     "inside": ("센터 안 고객 시작", "clients inside the site"),
 }
@@ -115,6 +120,10 @@ EXPECTATIONS: dict[str, Pair] = {
     "no_request_is_slow": ("가장 느린 요청", "the slowest request"),
     "left_the_sync_set": ("느린 예비가 동기 집합에서 빠진 때", "the dragging standby left the sync set"),
     "back_in_the_sync_set": ("동기 집합으로 돌아온 때", "back in the sync set"),
+    "unprotected_recorded": ("보호받지 못한 구간의 기록", "the record of the unprotected interval"),
+    "struck_in_the_middle": ("절체 한가운데에 닥쳤는가", "the fault came in the middle"),
+    "command_told_the_truth": ("절체 명령이 사실대로 말했는가", "the command told how it ended"),
+    "poolers_let_go": ("풀러가 풀린 때", "the poolers let go"),
     "whole_again": ("모두 다시 온전함", "whole again"),
 }
 KINDS: dict[str, Pair] = {
@@ -233,3 +242,10 @@ def matrix_headline(result: Mapping[str, Any]) -> Pair:
 def sentence(reasons: list[str]) -> str:
     """Several reasons as one line."""
     return "; ".join(reasons)
+
+
+def phase(value: float | None, digits: int = 2) -> str:
+    """A phase of a takeover: both ends in one sample of the probes is less than their period, not 0."""
+    if value is not None and round(value, digits) == 0:
+        return f"< {PROBE_INTERVAL_S:g}"
+    return seconds(value, digits)

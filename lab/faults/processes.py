@@ -11,14 +11,22 @@ import os
 import signal
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from lab.errors import BadTarget, FaultNotHealed
 from lab.faults.base import HEAL_LIMIT_S, PROOF_S, Fault, wait
 
-POSTGRES, PATRONI, ETCD = "postgres", "patroni", "etcd"
-UNITS = {POSTGRES: "hanbat-patroni", PATRONI: "hanbat-patroni", ETCD: "hanbat-etcd"}
+POSTGRES, PATRONI, ETCD, FAILOVER = "postgres", "patroni", "etcd", "failover"
+UNITS = {
+    POSTGRES: "hanbat-patroni",
+    PATRONI: "hanbat-patroni",
+    ETCD: "hanbat-etcd",
+    FAILOVER: "hanbat-failover",
+}
+SWITCHOVER = "switchover"  # of no unit: a person gave the command
+PROGRAMS = (*UNITS, SWITCHOVER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +62,13 @@ def read(pid: int) -> Process | None:
 
 
 def chosen(processes: Iterable[Process], program: str) -> list[Process]:
-    """Those that make up `postgres`, `patroni` or `etcd`, parents before their children."""
+    """Those that make up a program of a unit, parents before their children."""
     by_pid = {each.pid: each for each in processes}
     servers = _with_children(by_pid, {pid for pid, each in by_pid.items() if each.program == "postgres"})
     unit = UNITS[program]
     if program == POSTGRES:
         found = servers
-    elif program == PATRONI:
+    elif program in (PATRONI, FAILOVER):
         inside = {pid for pid, each in by_pid.items() if each.unit == unit}
         found = {pid for pid in inside - servers if by_pid[pid].program.startswith("python")}
     else:
@@ -76,13 +84,41 @@ def _with_children(by_pid: Mapping[int, Process], roots: set[int]) -> set[int]:
     return found
 
 
+def commanded(leader: int | None, command: str) -> list[Process]:
+    """`hanbat COMMAND` in the machine of this first process, however it was entered: by its PID namespace."""
+    return [found for pid in _fellows(leader) if _is_command(pid, command) and (found := read(pid))]
+
+
+def _fellows(leader: int | None) -> list[int]:
+    def space(pid: int | None) -> Path | None:
+        try:
+            return Path(f"/proc/{pid}/ns/pid").readlink()
+        except OSError:
+            return None
+
+    mine = space(leader)
+    every = (int(each.name) for each in Path("/proc").iterdir() if each.name.isdigit())
+    return [pid for pid in every if mine and space(pid) == mine]
+
+
+def _is_command(pid: int, command: str) -> bool:
+    """The interpreter itself, not what wraps it: `timeout 40 hanbat switchover` lives on."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+    except OSError:
+        return False
+    return words[0].rpartition("/")[2].startswith("python") and any(
+        first.endswith("/hanbat") and then == command for first, then in pairwise(words)
+    )
+
+
 class _OneProgram(Fault):
     """What `kill-process` and `stop-process` share."""
 
     def check(self) -> None:
         self.host, _, self.program = self.target.partition(":")
-        if self.host not in self.lab.machines or self.program not in UNITS:
-            raise BadTarget(f"{self.name} takes HOST:{'|'.join(UNITS)}, not {self.target}")
+        if self.host not in self.lab.machines or self.program not in PROGRAMS:
+            raise BadTarget(f"{self.name} takes HOST:{'|'.join(PROGRAMS)}, not {self.target}")
 
     @property
     def unit(self) -> str:
@@ -90,6 +126,8 @@ class _OneProgram(Fault):
 
     def now(self) -> list[Process]:
         """The program's processes now."""
+        if self.program == SWITCHOVER:
+            return commanded(self.lab.machine(self.host).leader(), SWITCHOVER)
         found = (read(pid) for pid in self.lab.machine(self.host).group.processes())
         return chosen([each for each in found if each], self.program)
 
@@ -119,9 +157,10 @@ def _alive(mark: list[int]) -> Process | None:
 
 
 class KillProcess(_OneProgram):
-    """SIGKILL to one program: `postgres` (Patroni lives on), `patroni` (PostgreSQL lives on), `etcd`.
+    """SIGKILL to one program: `postgres` (Patroni lives on), `patroni` (PostgreSQL lives on), `etcd`,
+    `failover` (observer and controller), `switchover` (the command that somebody gave).
 
-    Who is to start it again does so: Patroni starts PostgreSQL, systemd starts Patroni and etcd.
+    Who is to start it again does so: Patroni starts PostgreSQL, systemd the others, nobody a command.
     """
 
     name = "kill-process"
@@ -146,7 +185,7 @@ class KillProcess(_OneProgram):
         if self.journaled() is None:
             return
         machine = self.lab.machine(self.host)
-        if machine.running():
+        if machine.running() and self.program != SWITCHOVER:
             self.lab.run(self.host, ["systemctl", "start", self.unit], timeout_s=HEAL_LIMIT_S)
             if self.program != POSTGRES:
                 what = f"heal {self.name} {self.target}: it runs again"

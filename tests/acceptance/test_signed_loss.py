@@ -134,7 +134,8 @@ def test_what_is_lost_was_signed_for_kept_and_named(lab: Lab) -> None:
     (record,) = [one for one in signed(lab, spare) if one["by"] == SIGNER]
     assert (record["old"], record["candidate"]) == (old, spare)
     assert "candidate_in_sync" in record["not_proved"]
-    assert record["lost_bytes"] > 0
+    assert record["lacks_bytes"] > 0
+    assert (record["no_loss_proved"], "loses an unknown amount" in record["stated"]) == (False, True)
     until(lambda: primaries(lab) == [spare], what=f"{spare} is the primary", limit_s=10)
     until(lambda: ready_at(lab, backup.name) == (200, backup.name), what="the backup serves", limit_s=15)
     assert register(lab, backup.name, after) == 201

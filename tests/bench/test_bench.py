@@ -8,7 +8,7 @@ import pytest
 
 from hanbat import topology_file
 from lab.bench.commits import Round, compared, parsed
-from lab.bench.markdown import BEGIN, END, replaced
+from lab.bench.markdown import BEGIN, END, replaced, tables
 from lab.bench.outages import Measured, as_dict, spreads
 from lab.bench.variants import VARIANTS, laid_over, write
 
@@ -67,8 +67,17 @@ def test_a_bad_run_is_counted_and_named() -> None:
     measured = [Measured("hanbat", row(rto)) for rto in (1.0, 1.2, 9.9)]
     measured.append(Measured("hanbat", row(None, "failed", ("no primary",))))
     (one,) = spreads(measured)
-    assert (one.runs, one.p50_s, one.max_s) == (4, 1.2, 9.9)
+    assert (one.runs, one.measured, one.p50_s, one.max_s) == (4, 3, 1.2, 9.9)
     assert one.failed == ("no primary",)
+
+
+def test_the_table_says_of_how_many_runs_and_no_phase_is_nothing() -> None:
+    rows = [row(1.0), row(2.0), row(None, "failed")]
+    for one in rows:
+        one["phases"] = {"detect_s": 1.0, "decide_s": 0.0, "promote_s": None, "route_s": 0.1}
+    result = {"started": "2026-11-22", "commit": "abc", "computer": {}, "commits": []}
+    text = tables(result | as_dict([Measured("hanbat", one) for one in rows]))
+    assert "| hanbat | 2 of 3 | 1.50 s | 2.00 s | 2.00 s | 1.00 s | < 0.2 s | not measured | 0.10 s |" in text
 
 
 def test_a_sum_with_an_unknown_is_unknown() -> None:

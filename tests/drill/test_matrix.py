@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from lab.drill.audit import CHECKS
 from lab.drill.matrix import Break, Mend, Switchover
 from lab.drill.matrix_checks import EXPECTATIONS
 from lab.drill.matrix_scenarios import MATRIX
-from lab.drill.matrix_table import Row, not_run, percentile, summary, text, verdict_of
+from lab.drill.matrix_table import Row, median, not_run, percentile, spreads, summary, text, verdict_of
+from lab.drill.middle import MIDDLE_EXPECTATIONS
 from lab.drill.verdict import Verdict
 
 ROOT = Path(__file__).parents[2]
@@ -38,6 +40,7 @@ ASKED_BY_THE_ISSUE = set(
     wan-flapping postgres-killed postgres-frozen patroni-killed patroni-frozen host-frozen double-fault
     stale-returns-first disk-full disk-hang clock-jump everything-off wan-slow slow-backup-disk switchover
     switchover-candidate-dies switchover-new-primary-dies switchover-primary-dies switchover-wan-cut
+    switchover-command-killed switchover-controller-killed
     """.split()  # noqa: SIM905
 )
 
@@ -107,7 +110,8 @@ def test_the_seed_gives_the_pauses():
 
 
 def test_every_expectation_has_its_words():
-    assert {expectation.__name__ for expectation in EXPECTATIONS} == set(words.EXPECTATIONS)
+    every = (*EXPECTATIONS, *MIDDLE_EXPECTATIONS)
+    assert {expectation.__name__ for expectation in every} == set(words.EXPECTATIONS)
 
 
 def test_a_scenario_can_be_written_down():
@@ -126,6 +130,22 @@ def test_percentiles_are_values_that_were_measured():
     assert percentile([], 50) is None
 
 
+def test_the_median_of_an_even_number_lies_between_the_middle_two():
+    assert median([4.0, 1.0, 2.0, 9.0]) == 3.0
+    assert median([5.0, 1.0, 3.0]) == 3.0
+    assert median([]) is None
+
+
+def test_the_spreads_say_of_how_many_runs_and_no_phase_is_nothing():
+    phases = {"detect_s": 1.0, "decide_s": 0.0, "promote_s": 0.31, "route_s": None}
+    rows = [replace(row("a", rto=rto), phases=phases) for rto in (1.0, 2.0, None)]
+    still = replace(row("b"), rto_seconds=None, longest_stall_seconds=0.7)
+    shown = spreads([*rows, still]).splitlines()
+    assert shown[2] == "| a | RTO | 2 of 3 | 1.50 | 2.00 | 2.00 | 1.00 / < 0.2 / 0.31 / – |"
+    assert shown[3] == "| b | stall | 1 of 1 | 0.70 | 0.70 | 0.70 | – / – / – / – |"
+    assert {line.count("|") for line in shown} == {8}
+
+
 def test_a_sum_over_what_is_not_known_is_not_known():
     made = summary([row("a", lost=0), row("a", lost=None), row("b", lost=2)])
     assert made["a"]["lost"] is None
@@ -134,7 +154,7 @@ def test_a_sum_over_what_is_not_known_is_not_known():
 
 def test_the_spread_counts_only_what_was_measured():
     made = summary([row("a", rto=1.0), row("a", rto=None), row("a", rto=4.0)])["a"]
-    assert made["rto_seconds"] == {"runs": 2, "p50": 1.0, "p95": 4.0, "max": 4.0}
+    assert made["rto_seconds"] == {"runs": 2, "p50": 2.5, "p95": 4.0, "max": 4.0}
     assert made["runs"] == 3
 
 

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from lab.drill.case import CheckVerdict
-from lab.drill.matrix import Expect
+from lab.drill.matrix import MATRIX_BOUNDS, Expect
 from lab.drill.matrix_absence import Absence, absences
 from lab.drill.matrix_checks import Wanted, judge
+from lab.drill.matrix_edges import CUT_BACK_S, POWER_BACK_S
 from lab.drill.matrix_facts import Facts, Inside, facts, promotions
+from lab.drill.matrix_unprotected import Interval, intervals
 from lab.drill.operations import Attempt, Outcome
 from lab.drill.rto import Gap, RoleSample
+from lab.lifecycle import BOOT_LIMIT_S
+from replication.unprotected import Intervals
 
 MOVES = Expect(("{in_site_standby}",), takeovers=(1, 1), inside_clients="{home}", cancels=True)
 WANTED = Wanted(MOVES, frozenset({"dj-db2"}))
@@ -28,11 +33,13 @@ GOOD = Facts(
     return_s=0.1,
     primaries_under=frozenset({"dj-db1", "dj-db2"}),
     heal_outage_s=0.4,
+    heal_requests=200,
     heal_failed=(),
+    requests=250,
     failed=("canary at daejeon: refused, 503",),
     slowest_s=2.0,
     whole=True,
-    inside=Inside(12, 3, ()),
+    inside=Inside(12, 3, (), after_heal=40),
 )
 DARK = Wanted(
     Expect(("{db_hosts}",), takeovers=(0, 1), outage_expected=True, return_s=30.0), frozenset({"dj-db1"})
@@ -46,7 +53,14 @@ DRAGGED = Wanted(
     Expect(("{primary}",), leaves_sync=("{backup_db}",)), frozenset({"dj-db1"}), frozenset({"gg-db1"})
 )
 GOOD_DRAGGED = replace(
-    GOOD, under="dj-db1", takeovers=0, operations=0, absences={"gg-db1": Absence(7.0, True, 8.0)}
+    GOOD,
+    under="dj-db1",
+    takeovers=0,
+    operations=0,
+    absences={"gg-db1": Absence(7.0, True, 8.0)},
+    struck=10.0,
+    heal=30.0,
+    unprotected=(Interval("gg-db1", 16.8, 38.4),),
 )
 GOOD_PLANNED = replace(GOOD, under="gg-db1", failed=(), slowest_s=0.8, inside=None)
 
@@ -72,14 +86,19 @@ PLANTED = {
     "outage_within_limit": (GOOD, WANTED, {"outage": Gap(0.0, 5.1)}),
     "heal_without_outage": (GOOD, WANTED, {"heal_outage_s": 1.6}),
     "heal_without_failure": (GOOD, WANTED, {"heal_failed": ("canary",)}),
-    "one_acknowledging": (GOOD, WANTED, {"inside": Inside(12, 3, ("a key by dj-db1 on timeline 3",))}),
+    "one_acknowledging": (GOOD, WANTED, {"inside": Inside(12, 3, ("k by dj-db1",), ("k by dj-db1",), 40)}),
     "whole_again": (GOOD, WANTED, {"whole": False}),
     "nothing_moves_alone": (GOOD_DARK, DARK, {"primaries_under": frozenset({"dj-db1", "gg-db1"})}),
     "returns_after_heal": (GOOD_DARK, DARK, {"return_s": 30.1}),
     "no_request_fails": (GOOD_PLANNED, PLANNED, {"failed": ("bidders bid: unknown, 500",)}),
     "no_request_is_slow": (GOOD_PLANNED, PLANNED, {"slowest_s": 1.6}),
-    "left_the_sync_set": (GOOD_DRAGGED, DRAGGED, {"absences": {"gg-db1": Absence(12.1, True, 8.0)}}),
-    "back_in_the_sync_set": (GOOD_DRAGGED, DRAGGED, {"absences": {"gg-db1": Absence(7.0, True, None)}}),
+    "left_the_sync_set": (GOOD_DRAGGED, DRAGGED, {"absences": {"gg-db1": Absence(7.0, False, 8.0)}}),
+    "back_in_the_sync_set": (
+        GOOD_DRAGGED,
+        DRAGGED,
+        {"absences": {"gg-db1": Absence(7.0, True, 20.1)}, "unprotected": (Interval("gg-db1", 16.8, 50.2),)},
+    ),
+    "unprotected_recorded": (GOOD_DRAGGED, DRAGGED, {"unprotected": ()}),
 }
 
 
@@ -100,12 +119,64 @@ def test_a_planted_bug_fails_its_expectation_and_no_other(name):
         ("epochs_only_rise", {"epochs": {}}),
         ("outage_within_limit", {"outage": None}),
         ("heal_without_outage", {"heal_outage_s": None}),
-        ("one_acknowledging", {"inside": Inside(0, 3, ())}),
-        ("cancelled_commits", {"inside": Inside(12, 0, ())}),
+        ("heal_without_failure", {"heal_requests": 0}),
+        ("one_acknowledging", {"inside": Inside(0, 3, (), after_heal=40)}),
+        ("one_acknowledging", {"inside": Inside(12, 3, (), after_heal=0)}),
+        ("cancelled_commits", {"inside": Inside(12, 0, (), after_heal=40)}),
     ],
 )
 def test_what_was_not_seen_is_in_doubt(name, change):
     assert verdicts(replace(GOOD, **change), WANTED)[name] is CheckVerdict.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("good", "wanted", "name", "change"),
+    [
+        (GOOD_PLANNED, PLANNED, "no_request_fails", {"requests": 0}),
+        (GOOD_DARK, DARK, "nothing_moves_alone", {"primaries_under": None}),
+    ],
+)
+def test_of_nothing_nothing_is_known(good, wanted, name, change):
+    assert verdicts(replace(good, **change), wanted)[name] is CheckVerdict.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        (Interval("gg-db1", 16.8, None),),
+        (Interval("gg-db1", 16.8, 36.0),),
+        (Interval("gg-db1", 19.0, 38.4),),
+        (Interval("dj-db2", 16.8, 38.4),),
+        (Interval("gg-db1", 16.8, 38.4), Interval("dj-db2", 16.8, 38.4)),
+        (Interval("gg-db1", 12.0, 14.0), Interval("gg-db1", 16.8, 38.4)),
+    ],
+    ids=["not closed", "closed too early", "begun too late", "another host", "one too many", "twice"],
+)
+def test_a_record_that_does_not_say_what_happened_fails(found):
+    seen = verdicts(replace(GOOD_DRAGGED, unprotected=found), DRAGGED)
+    assert seen["unprotected_recorded"] is CheckVerdict.FAILED
+
+
+def test_a_record_that_was_not_read_is_in_doubt():
+    seen = verdicts(replace(GOOD_DRAGGED, unprotected=None), DRAGGED)
+    assert seen["unprotected_recorded"] is CheckVerdict.UNKNOWN
+
+
+def test_the_record_of_the_product_is_read():
+    """With the product's own lines, so that a change of its words is seen here."""
+    made = Intervals()
+    none: list[str] = []
+    early = made.take("dj-db1", ["gg-db1"], none.__contains__, "slow", 5.0, 1000.0)
+    early += made.take("dj-db1", none, ["gg-db1"].__contains__, "", 9.0, 1004.0)
+    ours = made.take("dj-db1", ["gg-db1"], none.__contains__, "slow", 20.0, 1015.0)
+    opened = "".join(f"{event.line}\n" for event in early + ours)
+    assert intervals(opened, 1010.0) == (Interval("gg-db1", 1015.0, None),)
+    ours += made.take("dj-db1", none, ["gg-db1"].__contains__, "", 41.5, 1036.5)
+    text = "".join(f"{event.line}\n" for event in early + ours)
+    assert intervals(text, 1010.0) == (Interval("gg-db1", 1015.0, 1036.5),)
+    assert len(intervals(text, 0.0)) == 2
+    with pytest.raises(ValueError, match="Expecting value"):
+        intervals("not a record", 0.0)
 
 
 @pytest.mark.parametrize("absence", [Absence(None, False, None), Absence(7.0, False, 8.0)])
@@ -230,6 +301,75 @@ def test_an_edge_without_a_way_in_is_not_counted():
     assert excused.failed == ()
 
 
+GYEONGGI = frozenset({"gyeonggi"})
+CLOSED = {"edge": "gyeonggi", "stream": "r:canary-gyeonggi"}
+
+
+def returning(*, first: float, until: float = 32.0) -> list[Attempt]:
+    """The canary of an edge that is closed from 10.0 on and acknowledges again from `first` on."""
+    ticks = (n / 10 for n in range(round(until * 10)))
+    return [
+        attempt(at, Outcome.UNKNOWN if 10.0 <= at < first else Outcome.ACKNOWLEDGED, **CLOSED) for at in ticks
+    ]
+
+
+def healed(*attempts: Attempt, closed=GYEONGGI) -> tuple[tuple[str, ...], float | None]:
+    seen = seen_of([*ACKS, *attempts], closed=closed)
+    return seen.heal_failed, seen.heal_outage_s
+
+
+def test_a_closed_edge_may_come_back_within_the_bound():
+    failed, outage = healed(*returning(first=21.5))
+    assert failed == ()
+    assert outage == pytest.approx(0.1, abs=0.02)
+
+
+def test_an_edge_that_comes_back_too_late_was_out_since_the_heal():
+    failed, outage = healed(*returning(first=24.0))
+    assert len(failed) == 20, "all from the bound on"
+    assert outage == pytest.approx(4.0, abs=0.02)
+    assert healed(*returning(first=99.0))[1] == pytest.approx(10.0)
+
+
+def test_a_second_outage_of_an_edge_that_came_back_counts():
+    again = [each for each in returning(first=20.5) if not 25.0 <= each.sent_at < 28.0]
+    failed, outage = healed(*again, *(attempt(25.0 + n, Outcome.UNKNOWN, **CLOSED) for n in range(3)))
+    assert len(failed) == 3
+    assert outage == pytest.approx(3.1, abs=0.02)
+
+
+def test_with_every_edge_closed_the_heal_is_still_looked_at():
+    both = frozenset({"daejeon", "gyeonggi"})
+    bad = attempt(25.0, Outcome.UNKNOWN)
+    assert len(healed(bad, *returning(first=20.5), closed=both)[0]) == 1
+    assert seen_of([*ACKS, *returning(first=20.5)], closed=both).heal_requests > 150
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status", "counted"),
+    [(Outcome.UNKNOWN, None, 1), (Outcome.UNKNOWN, 503, 1), (Outcome.REFUSED, None, 0)],
+    ids=["time-out", "answered", "nobody there"],
+)
+def test_bidders_count_at_a_closed_edge_unless_nobody_was_there(outcome, status, counted):
+    bad = {"edge": "gyeonggi", "stream": "r:bidders", "status": status}
+    edges = returning(first=21.5)
+    assert len(healed(*edges, attempt(20.5, outcome, **bad))[0]) == counted
+    assert len(seen_of([*ACKS, *edges, attempt(15.0, outcome, **bad)], closed=GYEONGGI).failed) == counted
+    assert len(healed(*edges, attempt(23.0, outcome, **bad))[0]) == 1, "it is back: somebody must be there"
+
+
+def test_the_bound_of_a_cut_edge_is_what_the_edge_is_set_to():
+    text = (Path(__file__).parents[1] / "golden/dj-app1/etc/hanbat/haproxy.cfg").read_text(encoding="utf-8")
+    assert "timeout check 1s" in text
+    assert "downinter 500ms" in text
+    assert pytest.approx(1.0 + 0.5 + MATRIX_BOUNDS.normal_gap_s) == CUT_BACK_S
+    assert POWER_BACK_S < BOOT_LIMIT_S
+
+
+def test_where_nobody_was_asked_nothing_is_known():
+    assert seen_of(probes=[PROBES[0]]).primaries_under is None
+
+
 def test_promotions_are_not_guessed():
     assert promotions([primary(5.0, "a", 3), primary(12.0, "b", 5)], 10.0, 30.0) == 2
     assert promotions([primary(12.0, "b", 5)], 10.0, 30.0) is None
@@ -245,10 +385,26 @@ def inside(at: float, outcome: Outcome, *, timeline: int = 4, notices: tuple[str
 def test_an_acknowledgement_of_the_old_primary_after_the_new_one_is_seen():
     early, late = inside(11.0, Outcome.ACKNOWLEDGED), inside(13.0, Outcome.ACKNOWLEDGED)
     warned = inside(13.5, Outcome.UNKNOWN, notices=("canceling wait",))
-    assert seen_of([*ACKS, early, warned]).inside == Inside(1, 1, ())
+    assert seen_of([*ACKS, early, warned]).inside == Inside(1, 1, (), (), 0)
     planted = seen_of([*ACKS, early, late]).inside
     assert planted is not None
     assert len(planted.late) == 1
+    assert planted.held == ()
+
+
+def test_an_answer_that_a_frozen_host_held_is_told_apart_from_a_new_one():
+    """Sent before the other was primary (12.0), answered when the host woke (21.0)."""
+    waited = replace(inside(11.0, Outcome.ACKNOWLEDGED), ended_at=21.0)
+    seen = seen_of([*ACKS, waited])
+    assert seen.inside is not None
+    assert seen.inside.late == seen.inside.held != ()
+    assert seen.inside.after_heal == 1
+    judged = replace(GOOD, inside=seen.inside)
+    frozen = replace(WANTED, expect=replace(MOVES, answers_held=True))
+    assert verdicts(judged, WANTED)["one_acknowledging"] is CheckVerdict.FAILED
+    assert verdicts(judged, frozen)["one_acknowledging"] is CheckVerdict.PASSED
+    awake = seen_of([*ACKS, waited, inside(21.0, Outcome.ACKNOWLEDGED)])
+    assert verdicts(replace(GOOD, inside=awake.inside), frozen)["one_acknowledging"] is CheckVerdict.FAILED
 
 
 def test_clients_inside_do_not_count_as_clients_at_an_edge():

@@ -5,12 +5,15 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 
+import pytest
+
 from failover.advisor import EVERY_MS, FORGET_MS, Advisor
 from failover.view import Prospect, Waiting
 
 from .views import view
 
-SEEN = view(prospects=(Prospect("gg-db1", 4096, None, None, 100),))
+BEHIND = Prospect("gg-db1", "dj-db1", False, 4096, None, 100)
+SEEN = view(prospects=(BEHIND,))
 
 
 class World:
@@ -20,9 +23,8 @@ class World:
     def inform(self, given):
         self.asked += 1
         assert self.go.wait(5)
-        return replace(
-            given, prospects=(Prospect("gg-db1", 4096, 3200, None, 100),), waiting=Waiting(9000, 3)
-        )
+        found = tuple(replace(one, back_ms=3200) for one in given.prospects)
+        return replace(given, prospects=found, waiting=Waiting(9000, 3))
 
 
 def settled(advisor: Advisor) -> None:
@@ -40,7 +42,28 @@ def test_a_turn_does_not_wait_and_the_next_one_knows():
     settled(advisor)
     told = advisor.advised(SEEN)
     assert told.waiting == Waiting(9000, 3)
-    assert told.prospects[0].lost_ms == 3200
+    assert told.prospects[0].back_ms == 3200
+
+
+def test_the_time_runs_on_since_it_was_found_out():
+    """Planted: a time that was 4 s old was told as if it were new."""
+    world = World()
+    world.go.set()
+    advisor = Advisor(world.inform, lambda: world.now)
+    advisor.advised(SEEN)
+    settled(advisor)
+    world.now = EVERY_MS - 1000
+    assert advisor.advised(SEEN).prospects == (replace(BEHIND, back_ms=3200 + EVERY_MS - 1000),)
+
+
+def test_the_time_of_another_primary_is_not_told():
+    world = World()
+    world.go.set()
+    advisor = Advisor(world.inform, lambda: world.now)
+    advisor.advised(SEEN)
+    settled(advisor)
+    other = replace(BEHIND, primary="dj-db2")
+    assert advisor.advised(view(prospects=(other,))).prospects == (other,)
 
 
 def test_old_figures_are_forgotten_and_asked_for_anew():
@@ -60,11 +83,12 @@ def test_old_figures_are_forgotten_and_asked_for_anew():
     settled(advisor)
 
 
-def test_a_candidate_that_loses_nothing_is_given_no_time():
+@pytest.mark.parametrize(("proved", "back_ms"), [(True, None), (False, 3200)])
+def test_only_a_candidate_that_is_proved_to_lose_nothing_is_given_no_time(proved: bool, back_ms: int | None):
     world = World()
     world.go.set()
     advisor = Advisor(world.inform, lambda: world.now)
-    none_lost = view(prospects=(Prospect("gg-db1", 0, None, None, 100),))
-    advisor.advised(none_lost)
+    level = view(prospects=(Prospect("gg-db1", "dj-db1", proved, 0, 0, 100),))
+    advisor.advised(level)
     settled(advisor)
-    assert advisor.advised(none_lost).prospects[0].lost_ms is None
+    assert advisor.advised(level).prospects[0].back_ms == back_ms

@@ -17,7 +17,7 @@ from failover.preflight import preflight
 from failover.publication import PULSE, Detail, Pulse, encode
 from failover.table import Action
 from failover.transaction import OPERATION, VERDICT
-from failover.view import DcsState, HostSeen, NotSeen, Phase
+from failover.view import DcsState, HostSeen, NotSeen, Phase, Prospect
 
 from .test_patroni_keys import READ
 from .views import HOSTS, INTENT, gone, primary, standby
@@ -101,24 +101,96 @@ def test_no_answer_of_etcd_is_not_an_empty_etcd() -> None:
     assert planner.plan(view).row is planner.NO_ROW
 
 
+OUTSIDE = {"patroni/sync": Entry('{"leader":"dj-db1","sync_standby":"dj-db2"}', 20)}
+ASYNC = {"patroni/config": Entry('{"synchronous_mode": "off"}', 30)}
+SIGHT = Detail(primary_lsn=520, xid=900, primary_age_ms=4000)
+
+
+def prospects(
+    read: dict[str, Entry], seen: tuple[HostSeen, ...], dj: Detail = SIGHT, gg: int | None = 859
+) -> dict[str, Prospect]:
+    """As the second look at one observer, 100 ms after its last word, finds them."""
+    reader, details = assembly(), {"dj-db1": dj, "gg-db1": Detail(xid=gg)}
+    for sequence in (1, 2):
+        word = Pulse("wt", "sejong", sequence, seen, details)
+        found = READ | read | {PULSE + "wt": Entry(encode(word), 100 + sequence)}
+        reader.view(found, 0, 10)
+    return {one.candidate: one for one in reader.view(found, 100, 110).prospects}
+
+
 def test_what_promoting_would_lose() -> None:
-    reader = assembly()
-    for sequence in (1, 2):
-        seen = (gone("dj-db1"), standby("dj-db2", 500), standby("gg-db1", 400))
-        read = READ | pulse("wt", "sejong", sequence, *seen)
-        read["patroni/sync"] = Entry('{"leader":"dj-db1","sync_standby":"dj-db2"}', 20)
-        view = reader.view(read, 0, 10)
-    lost = {one.candidate: (one.lost_bytes, one.lost_transactions) for one in view.prospects}
-    assert lost == {"dj-db2": (0, 0), "gg-db1": (120, 41)}
+    found = prospects(OUTSIDE, (gone("dj-db1"), standby("dj-db2", 500), standby("gg-db1", 400)))
+    assert found == {
+        "dj-db2": Prospect("dj-db2", "dj-db1", True, 0, 0, 4100),
+        "gg-db1": Prospect("gg-db1", "dj-db1", False, 120, 41, 4100),
+    }
 
 
-def test_a_candidate_whose_transactions_nobody_told_loses_an_unknown_number() -> None:
+@pytest.mark.parametrize("read", [OUTSIDE, ASYNC, OUTSIDE | ASYNC])
+@pytest.mark.parametrize("lsn", [520, 521])
+def test_positions_prove_nothing(read: dict[str, Entry], lsn: int) -> None:
+    """Planted: who was level when the primary was last seen was said to lose nothing."""
+    found = prospects(read, (gone("dj-db1"), standby("gg-db1", lsn)))["gg-db1"]
+    assert found == Prospect("gg-db1", "dj-db1", False, 0, 0, 4100)
+
+
+@pytest.mark.parametrize(
+    ("change", "proved"),
+    [
+        ({}, True),
+        (OUTSIDE, False),
+        ({"patroni/sync": Entry('{"leader":"dj-db2","sync_standby":"gg-db1"}', 20)}, False),  # another's
+        (ASYNC, False),
+        ({"patroni/config": Entry('{"synchronous_mode": "quorum"}', 30)}, False),
+    ],
+)
+def test_the_primarys_own_register_proves(change: dict[str, Entry], proved: bool) -> None:
+    assert prospects(change, (gone("dj-db1"), standby("gg-db1", 400)))["gg-db1"].proved is proved
+
+
+@pytest.mark.parametrize(
+    ("sync_lsn", "lsn", "proved"), [(400, 400, True), (401, 400, False), (400, None, False)]
+)
+def test_who_lost_what_it_had_acknowledged_is_not_proved(
+    sync_lsn: int, lsn: int | None, proved: bool
+) -> None:
+    """It is in /sync, and its data directory was restored since: as `candidate_not_behind`."""
+    found = prospects({}, (gone("dj-db1", sync_lsn=sync_lsn), standby("gg-db1", lsn)))
+    assert found["gg-db1"].proved is proved
+
+
+def test_an_unknown_age_and_an_unknown_position_stay_unknown() -> None:
+    seen = (gone("dj-db1"), standby("gg-db1", 500))
+    ageless = prospects(OUTSIDE, seen, Detail(primary_lsn=520), None)["gg-db1"]
+    assert ageless == Prospect("gg-db1", "dj-db1", False, 20, None, None)
+    unseen = prospects(OUTSIDE, seen, Detail())["gg-db1"]
+    assert unseen == Prospect("gg-db1", "dj-db1", False, None, None, None)
+
+
+def test_the_newest_word_of_the_primary_counts() -> None:
+    """A higher one that is older may be of a history that was given up; one that is ageless may be any."""
     reader = assembly()
+    seen = (gone("dj-db1"), standby("gg-db1", 400))
+    ages = {"wt": (520, 4000), "dj": (900, 60_000), "gg": (510, 4500)}
     for sequence in (1, 2):
-        read = READ | pulse("wt", "sejong", sequence, gone("dj-db1"), standby("dj-db2", 500))
-        read["patroni/sync"] = Entry('{"leader":"dj-db1","sync_standby":"gg-db1"}', 20)
-        view = reader.view(read, 0, 10)
-    assert [(one.lost_bytes, one.lost_transactions) for one in view.prospects] == [(20, None)]
+        read = READ | OUTSIDE
+        for name, (lsn, age_ms) in ages.items():
+            details = {"dj-db1": Detail(primary_lsn=lsn, xid=900, primary_age_ms=age_ms)}
+            read[PULSE + name] = Entry(encode(Pulse(name, "sejong", sequence, seen, details)), 100 + sequence)
+        dead = Pulse("dead", "sejong", 1, seen, {"dj-db1": Detail(primary_lsn=999, primary_age_ms=1)})
+        read[PULSE + "dead"] = Entry(encode(dead), 99)
+        found = reader.view(read, 0, 10)
+    assert found.prospects == (Prospect("gg-db1", "dj-db1", False, 120, None, 4000),)
+
+
+def test_a_word_that_was_never_seen_to_change_is_of_unknown_age() -> None:
+    reader = assembly()
+    dead = Pulse("dead", "sejong", 1, (gone("dj-db1"),), {"dj-db1": SIGHT})
+    for sequence in (1, 2):
+        word = Pulse("wt", "sejong", sequence, (standby("gg-db1", 400),), {})
+        read = READ | OUTSIDE | {PULSE + one.observer: Entry(encode(one), 99) for one in (word, dead)}
+        found = reader.view(read, 0, 10)
+    assert found.prospects == (Prospect("gg-db1", "dj-db1", False, 120, None, None),)
 
 
 def test_a_lost_site_ends_in_an_intent() -> None:

@@ -17,7 +17,19 @@ from failover.executor import Answer
 from failover.failover_cli import DcsNotSeen, NoSuchTarget, NotTaken, PrimaryAlive, Unfinished
 from failover.policy import Mode, Policy
 from failover.transaction import APPROVAL, SIGNED, Delete, Put, Transaction
-from failover.view import Config, DcsState, Host, HostSeen, NotSeen, Phase, Reach, Role, SyncSet, View
+from failover.view import (
+    Config,
+    DcsState,
+    Host,
+    HostSeen,
+    NotSeen,
+    Phase,
+    Prospect,
+    Reach,
+    Role,
+    SyncSet,
+    View,
+)
 from hanbat.errors import Exit
 
 from .views import DCS, HOSTS, SITE_LOST, in_phase, observation, primary, standby, view
@@ -200,6 +212,21 @@ def test_a_loss_is_signed_for(run: Any, words: tuple[str, ...]) -> None:
     (only,) = memory.sent
     signed = [one for one in only.changes if isinstance(one, Put) and one.key == SIGNED + "1"]
     assert json.loads(signed[0].value)["by"] == "kim"
+
+
+def test_what_is_signed_for_is_what_was_shown(run: Any) -> None:
+    """Planted: level at the last look, and the signed words were "loses nothing"."""
+    lost = replace(unproved(), prospects=(Prospect("gg-db1", "dj-db1", False, 0, 0, 4100, 5200),))
+    status, shown, _ = run([lost], "--to", "gg-db1", "--json")
+    stated = json.loads(shown)["plan"]["support"]["candidate"]
+    assert (status, stated.startswith("promoting gg-db1 now loses an unknown amount")) == (3, True)
+    given = ("--to", "gg-db1", "--execute", "--accept-loss", "--by", "kim", "--confirm", "hanbat")
+    _, shown, memory = run([lost, lost, DONE], *given)
+    assert stated in shown
+    (only,) = memory.sent
+    (record,) = [one.value for one in only.changes if isinstance(one, Put) and one.key == SIGNED + "1"]
+    signed = json.loads(record)
+    assert (signed["stated"], signed["no_loss_proved"], signed["primary_seen_ms"]) == (stated, False, 4100)
 
 
 def test_a_wrong_name_signs_nothing(run: Any) -> None:

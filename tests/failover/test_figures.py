@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -11,11 +12,13 @@ from failover.view import NotSeen, Prospect
 
 from .views import DCS, view
 
-BEHIND = Prospect("gg-db1", 4096, None, None, 200)
+BEHIND = Prospect("gg-db1", "dj-db1", False, 4096, None, 200)
+LEVEL = Prospect("gg-db1", "dj-db1", False, 0, 0, 200)
+QUIET = {"primary": "dj-db1", "exposed_seconds": 0.0, "age_seconds": 7.5}
 
 
 @pytest.mark.parametrize(
-    ("report", "lost_ms"),
+    ("report", "back_ms"),
     [
         ({"primary": "dj-db1", "exposed_seconds": 3.2, "age_seconds": 0.5}, 3200),
         ({"primary": "dj-db1", "exposed_seconds": 0.0, "age_seconds": 7.5}, 7500),  # silent since then
@@ -25,15 +28,18 @@ BEHIND = Prospect("gg-db1", 4096, None, None, 200)
         (None, None),
     ],
 )
-def test_the_time_that_would_be_lost(report: dict[str, Any] | None, lost_ms: int | None) -> None:
-    assert with_ring(BEHIND, "dj-db1", report).lost_ms == lost_ms
+def test_the_time_that_would_be_lost(report: dict[str, Any] | None, back_ms: int | None) -> None:
+    assert with_ring(BEHIND, report).back_ms == back_ms
+
+
+def test_who_lacked_no_byte_may_lack_what_was_written_since() -> None:
+    """Planted: a candidate that was level at the last look was given no time, as if it had been proved."""
+    assert with_ring(LEVEL, QUIET).back_ms == 7500
 
 
 def test_where_nothing_is_lost_no_time_is() -> None:
-    proved = Prospect("gg-db1", 0, None, None, 200)
-    assert (
-        with_ring(proved, "dj-db1", {"primary": "dj-db1", "exposed_seconds": 9, "age_seconds": 9}) == proved
-    )
+    proved = replace(LEVEL, proved=True)
+    assert with_ring(proved, QUIET) == proved
 
 
 class Leases:
@@ -46,21 +52,23 @@ class Addresses:
         self.addresses = {"gg-db1": "10.0.0.9"}
 
 
-def told(dcs: Any) -> Any:
+def told(dcs: Any, prospect: Prospect = BEHIND) -> Any:
     asked: list[str] = []
 
     def ring(address: str) -> dict[str, Any]:
         asked.append(address)
         return {"primary": "dj-db1", "exposed_seconds": 3.2, "age_seconds": 0.1}
 
-    seen = view(dcs=dcs, prospects=(BEHIND,))
+    seen = view(dcs=dcs, prospects=(prospect,))
     return informed(seen, cast(Any, Addresses()), cast(Any, Leases()), ring, lambda: 3)
 
 
 def test_all_that_can_be_found_out() -> None:
     seen = told(DCS)
     assert (seen.waiting.lease_left_ms, seen.waiting.deadlines_crossed) == (12_000, 3)
-    assert seen.prospects[0].lost_ms == 3200
+    assert seen.prospects[0].back_ms == 3200
+    assert told(DCS, LEVEL).prospects[0].back_ms == 3200
+    assert told(DCS, replace(LEVEL, proved=True)).prospects[0].back_ms is None
 
 
 def test_a_dcs_that_was_not_seen_tells_nothing() -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from failover import manual
+from failover.decision_support import promoting
 from failover.etcd_json import Entry
 from failover.failover_cli import (
     Blocked,
@@ -37,7 +38,7 @@ from failover.transaction import (
     decode,
     unchanged,
 )
-from failover.view import Config, DcsState, HostSeen, Phase, Reach, Role, SyncMode, SyncSet, View
+from failover.view import Config, DcsState, HostSeen, Phase, Prospect, Reach, Role, SyncMode, SyncSet, View
 from hanbat.errors import Exit
 
 from .views import DCS, HOST_LOST, SITE_LOST, gone, in_phase, observation, primary, standby, view
@@ -48,7 +49,8 @@ CALM = tuple(
 )
 ASYNC = replace(DCS, sync=SyncSet("dj-db1", frozenset({"dj-db2"}), 20, "{}"))
 ASKS = Policy(cross_site=Mode.APPROVE)
-SIGNED_BY = Signature("kim", "2026-01-01T00:00:00+00:00", "loses at most 3 s", 4096, 3000, None)
+LACKS = Prospect("gg-db1", "dj-db1", False, 4096, None, 700, 3000)
+SIGNED_BY = Signature("kim", "2026-01-01T00:00:00+00:00", promoting(LACKS), LACKS)
 READ = {
     "patroni/leader": Entry("dj-db1", 10, 7),
     "patroni/sync": Entry('{"leader": "dj-db1", "sync_standby": "dj-db2"}', 20),
@@ -180,10 +182,23 @@ def test_a_forced_failover_names_the_candidate_alone_and_who_signed() -> None:
     assert (operation.epoch, operation.phase, operation.old_lease) == (1, Phase.TRANSACTED, 7)
     assert operation.note == "forced by kim"
     signed = json.loads(written[SIGNED + "1"])
-    assert (signed["by"], signed["lost_bytes"], signed["stated"]) == ("kim", 4096, "loses at most 3 s")
+    assert (signed["by"], signed["stated"]) == ("kim", promoting(LACKS))
+    figures = {name: signed[name] for name in ("no_loss_proved", "lacks_bytes", "lacks_transactions")}
+    assert figures == {"no_loss_proved": False, "lacks_bytes": 4096, "lacks_transactions": None}
+    assert (signed["primary_seen_ms"], signed["back_ms"]) == (700, 3000)
     assert signed["not_proved"] == {"candidate_in_sync": "fails: gg-db1 is not in /sync"}
     assert "dj-db2" in signed["sync_before"]
     assert written[STATUS] == '{"optime": 1} '
+
+
+def test_a_candidate_that_nobody_reached_is_signed_for_without_figures() -> None:
+    signature = replace(SIGNED_BY, stated="unknown", prospect=None)
+    dcs = dcs_state(READ)
+    assert isinstance(dcs, DcsState)
+    transaction = force(dcs, READ, assess(view(SITE_LOST, ASYNC), ASYNC, "gg-db1", "c"), signature)
+    (record,) = [one.value for one in transaction.changes if isinstance(one, Put) and one.key == SIGNED + "1"]
+    signed = json.loads(record)
+    assert (signed["no_loss_proved"], signed["lacks_bytes"], signed["primary_seen_ms"]) == (False, None, None)
 
 
 def test_without_a_sync_mode_sync_is_left_alone() -> None:

@@ -21,7 +21,7 @@ from failover.observer import (
     start,
 )
 from failover.probe_edge import EdgeAsked
-from failover.publication import EdgeSeen, EdgeState, Remembered
+from failover.publication import Detail, EdgeSeen, EdgeState, MemberSeen, Remembered
 from failover.streaks import Probe
 from failover.view import HostSeen, Reach
 
@@ -158,6 +158,18 @@ def test_edges_and_the_operations_age_are_published() -> None:
         EdgeSeen("gyeonggi", EdgeState.UNKNOWN),
     )
     assert pulse.operation == Remembered(40, 1200)
+
+
+def test_the_members_of_the_dcs_are_published() -> None:
+    clock = Clock()
+    sight = Sight(("dj-db1",), clock, members=("dj-db1", "sj-wt1"))
+    sight.take_member("sj-wt1", Probe(900, 1000, Reach.UNREACHABLE, detail=Detail("no leader")))
+    clock.now_ms = 1500
+    assert sight.pulse("o", "daejeon", 1).members == (
+        MemberSeen("dj-db1", Reach.UNKNOWN),
+        MemberSeen("sj-wt1", Reach.UNREACHABLE, 600, 500, "no leader"),
+    )
+    assert sight.missed() == ()
 
 
 class Broken:

@@ -15,6 +15,7 @@ from failover.publication import (
     Detail,
     EdgeSeen,
     EdgeState,
+    MemberSeen,
     Pulse,
     Remembered,
     decode,
@@ -23,7 +24,7 @@ from failover.publication import (
     pulses,
     verdict,
 )
-from failover.streaks import Probe, Streak, extended, seen
+from failover.streaks import Probe, Streak, extended, seen, told
 from failover.transaction import VERDICT, Put, unchanged
 from failover.view import HostSeen, Reach, Role
 
@@ -56,6 +57,25 @@ def test_how_far_a_primary_was_is_remembered_while_it_is_silent() -> None:
     assert streak.last.detail == Detail("silent", primary_lsn=490, xid=900)
     back = after(first, silent, replace(probe(900, UP), detail=Detail(replayed_lsn=480, xid=880)))
     assert back.last.detail == Detail(replayed_lsn=480, xid=880)
+
+
+def test_the_age_of_a_primarys_position_counts_from_its_question() -> None:
+    first = replace(probe(0, UP), detail=Detail(primary_lsn=490, xid=900))
+    silent = replace(probe(200, GONE), detail=Detail("silent"))
+    assert told(after(first), 60).primary_age_ms == 60
+    assert told(after(first, silent, probe(600, UNKNOWN), silent), 1700).primary_age_ms == 1700
+    assert told(after(first, replace(probe(900, UP), detail=Detail(xid=880))), 1700).primary_age_ms is None
+    assert told(after(silent), 1700).primary_age_ms is None
+
+
+def test_a_primary_that_cannot_commit_still_tells_how_far_it_is() -> None:
+    """Planted: its older position was kept, and would have been called new."""
+    first = replace(probe(0, UP), detail=Detail(primary_lsn=490, xid=900))
+    stuck = replace(probe(2000, GONE), detail=Detail("stuck", primary_lsn=495, xid=901))
+    found = told(after(first, stuck), 2300)
+    assert (found.primary_lsn, found.xid, found.primary_age_ms) == (495, 901, 300)
+    later = told(after(first, stuck, replace(probe(2400, GONE), detail=Detail("silent"))), 2900)
+    assert (later.primary_lsn, later.primary_age_ms) == (495, 900)
 
 
 def test_one_answer_breaks_it() -> None:
@@ -96,7 +116,7 @@ PULSE_1 = Pulse(
         HostSeen("gg-db1", GONE, 200, received_lsn=470),
     ),
     {
-        "dj-db1": Detail(primary_lsn=490, xid=900, commit_ms=3, patroni="answers"),
+        "dj-db1": Detail(primary_lsn=490, xid=900, commit_ms=3, patroni="answers", primary_age_ms=120),
         "gg-db1": Detail("silent", patroni="refused", patroni_mute_ms=200),
     },
     (
@@ -105,6 +125,7 @@ PULSE_1 = Pulse(
         EdgeSeen("none", EdgeState.UNKNOWN),
     ),
     Remembered(40, 1200),
+    (MemberSeen("dj-db1", UP, 9000, 300), MemberSeen("sj-wt1", GONE, 400, 100, "no leader")),
 )
 
 
@@ -112,14 +133,15 @@ def test_a_pulse_comes_back_as_it_was() -> None:
     assert decode(PULSE_1.observer, encode(PULSE_1)) == PULSE_1
 
 
-def test_a_pulse_of_an_observer_that_asks_no_edge_is_read_too() -> None:
+def test_a_pulse_of_an_observer_that_asks_no_edge_and_no_member_is_read_too() -> None:
     old = json.loads(encode(PULSE_1))
-    del old["edges"], old["operation"]
+    del old["edges"], old["operation"], old["members"]
     for row in old["hosts"]:
         row.pop("patroni", None)
         row.pop("patroni_mute_ms", None)
+        row.pop("primary_age_ms", None)
     found = decode(PULSE_1.observer, json.dumps(old))
-    assert (found.edges, found.operation) == ((), None)
+    assert (found.edges, found.operation, found.members) == ((), None, ())
     assert found.hosts == PULSE_1.hosts
     assert found.details["dj-db1"] == Detail(primary_lsn=490, xid=900, commit_ms=3)
 

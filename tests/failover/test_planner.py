@@ -253,13 +253,14 @@ def test_where_the_proof_fails_a_person_is_told_what_is_at_stake() -> None:
     dcs = replace(DCS, sync=replace(DCS.sync, members=frozenset()) if DCS.sync else None)
     seen = view(
         dcs=dcs,
-        prospects=(Prospect("gg-db1", 8192, 3200, 41, 500),),
+        prospects=(Prospect("gg-db1", "dj-db1", False, 8192, 41, 500, 3200),),
         waiting=Waiting(12_000, 3),
     )
     (told,) = plan(seen).commands
     assert isinstance(told, Tell)
     assert told.urgent
-    assert "promoting gg-db1 now loses at most 3.2 s, 41 transactions, 8192 bytes" in told.text
+    assert "promoting gg-db1 now loses an unknown amount (going back about 3.2 s)" in told.text
+    assert "of what it had then up to 8192 bytes, up to 41 transactions" in told.text
     assert "waiting crosses 3 bid deadlines" in told.text
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from failover import gatekeeper_service
-from failover.config import Edge, load
+from failover.config import DcsMember, Edge, load
 from failover.policy import Mode, Policy
 from hanbat.rendering import File, tree
 from hanbat.topology import HostRole, Topology
@@ -57,6 +57,10 @@ def test_the_controller_reads_what_was_rendered(tmp_path: Path) -> None:
     assert config.policy == Policy(Mode.AUTOMATIC, Mode.AUTOMATIC, window_ms=800, block_ms=10_000)
     assert [host.name for host in config.hosts] == ["dj-db1", "dj-db2", "gg-db1"]
     assert config.etcd[0] == ("10.71.2.11", 2379)  # its own site's first
+    assert config.members[:2] == (
+        DcsMember("gg-db1", "gyeonggi", "10.71.2.11", 2379),
+        DcsMember("sj-wt1", "sejong", "10.71.3.11", 2379),
+    )
     assert config.password == SECRETS.observer
     assert config.edges == (Edge("daejeon", "10.71.1.100", 80), Edge("gyeonggi", "10.71.2.100", 80))
 

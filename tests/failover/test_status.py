@@ -9,12 +9,12 @@ import pytest
 from rich.console import Console
 
 from failover.handover import Pooler, PoolerState
-from failover.publication import Detail, EdgeSeen, EdgeState, Pulse, Remembered
+from failover.publication import Detail, EdgeSeen, EdgeState, MemberSeen, Pulse, Remembered
 from failover.status import HostRow, Overview, overview
 from failover.status_cli import screen
-from failover.view import Config, DcsState, NotSeen, Observation, Phase, SyncMode, SyncSet, View
+from failover.view import Config, DcsState, NotSeen, Observation, Phase, Reach, SyncMode, SyncSet, View
 
-from .views import DCS, HOST_LOST, HOSTS, INTENT, observation, primary, standby, view
+from .views import DCS, HOST_LOST, HOSTS, INTENT, SITE_LOST, gone, observation, primary, standby, view
 
 HEALTHY = tuple(
     observation(site, primary("dj-db1", 500), standby("dj-db2", 500), standby("gg-db1", 500))
@@ -29,6 +29,17 @@ EDGES = tuple(EdgeSeen(site, EdgeState.OK, 9000, 12, 300) for site in ("daejeon"
 POOLERS: dict[str, Pooler | None] = {
     host: Pooler(host, PoolerState.OPEN, "", "dj-db1") for host in ("dj-app1", "dj-app2", "gg-app1")
 }
+MEMBERS = {"dj-db1": "daejeon", "gg-db1": "gyeonggi", "sj-wt1": "sejong"}
+
+
+def etcd(*away: str) -> tuple[MemberSeen, ...]:
+    """What every observer sees of the members; these are away."""
+    return tuple(
+        MemberSeen(name, Reach.UNREACHABLE, 4000, 200, "connection refused")
+        if name in away
+        else MemberSeen(name, Reach.REACHABLE, 9000, 300)
+        for name in MEMBERS
+    )
 
 
 def shown(
@@ -38,14 +49,24 @@ def shown(
     edges: tuple[EdgeSeen, ...] = EDGES,
     poolers: dict[str, Pooler | None] = POOLERS,
     operation: Remembered | None = None,
+    members: tuple[MemberSeen, ...] | None = None,
     **changes: Any,
 ) -> Overview:
     made: View = view(observations, dcs, **changes)
     pulses = {
-        one.observer: Pulse(one.observer, one.site, 1, one.hosts, details, edges, operation)
+        one.observer: Pulse(
+            one.observer,
+            one.site,
+            1,
+            one.hosts,
+            details,
+            edges,
+            operation,
+            etcd() if members is None else members,
+        )
         for one in observations
     }
-    return overview(made, pulses, "hanbat", poolers)
+    return overview(made, pulses, "hanbat", poolers, MEMBERS)
 
 
 def row(found: Overview, host: str) -> HostRow:
@@ -115,6 +136,25 @@ def test_a_silent_host_has_no_figures_and_a_reason() -> None:
     assert row(found, "dj-db2").may_take_over == "yes"
 
 
+def test_nobody_lags_behind_a_primary_that_nobody_reaches() -> None:
+    """Planted: its last word was kept, and an old lag shown with the age of the standby's fresh one."""
+    found = shown(HOST_LOST)
+    for host in ("dj-db2", "gg-db1"):
+        assert (row(found, host).received_lag, row(found, host).replayed_lag) == (None, None)
+        assert row(found, host).age_ms == 100
+    assert "unknown" in next(line for line in text(found).splitlines() if line.split()[:1] == ["gg-db1"])
+    assert row(shown(SITE_LOST), "gg-db1").received_lag is None
+
+
+def test_a_lag_is_measured_by_who_reaches_both() -> None:
+    """Gyeonggi does not reach the primary any more: Daejeon's word of it counts, while that is fresh."""
+    away = observation("gyeonggi", gone("dj-db1"), standby("dj-db2", 500), standby("gg-db1", 500))
+    assert row(shown((HEALTHY[0], away, HEALTHY[2])), "gg-db1").received_lag == 20
+    old = [replace(one, age_ms=5000) for one in (HEALTHY[0], HEALTHY[2])]
+    found = row(shown((old[0], away, old[1])), "gg-db1")
+    assert (found.received_lag, found.replayed_lag, found.age_ms) == (None, None, 100)
+
+
 def test_every_host_has_a_row() -> None:
     assert [one.host for one in shown().hosts] == [host.name for host in HOSTS]
 
@@ -132,6 +172,7 @@ def test_a_healthy_screen_fits_a_small_terminal() -> None:
     lines = text(shown(four), width=80).splitlines()
     assert len(lines) <= 24
     assert "edge daejeon: commits from 3/3 sites, 12 ms, 0.4 s ago" in lines
+    assert "DCS member sj-wt1 (sejong): healthy from 3/3 sites, 0.4 s ago" in lines
     assert "poolers open to dj-db1: dj-app1, dj-app2, gg-app1 (at most 4 s old)" in lines
 
 
@@ -187,7 +228,8 @@ def test_the_same_reason_is_said_once() -> None:
 def test_a_standby_is_not_behind_by_what_was_written_between_two_probes() -> None:
     def may(received: int) -> str:
         seen = (primary("dj-db1", 84_000_000), standby("dj-db2", received), standby("gg-db1", received))
-        return row(shown((observation("daejeon", *seen),)), "dj-db2").may_take_over
+        everywhere = tuple(observation(one.site, *seen) for one in HEALTHY)
+        return row(shown(everywhere), "dj-db2").may_take_over
 
     assert may(84_000_000 - 328) == "yes"
     assert may(84_000_000 - 20_000_000) == "no"

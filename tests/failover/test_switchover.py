@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import cast
 
 import pytest
 
 from failover.handover import Handover, Pooler, PoolerState
-from failover.switchover import End, Limits, Standing, Switchover
+from failover.switchover import End, Limits, Means, Result, Standing, Switchover
 
-OLD, NEW = "dj-db1", "gg-db1"
+OLD, NEW, OTHER = "dj-db1", "gg-db1", "dj-db2"
 APPS = ("dj-app1", "gg-app1")
+Clock = Callable[[float], None]
 
 
 @dataclass
 class World:
-    """Events happen at times after the hold or the offer; `None` never happens."""
+    """Events happen at times after the hold or the offer; `None` never happens.
+
+    An offer that stands for `begins_after_s` is acted on: what is taken back later changes nothing.
+    """
 
     hold_after_s: dict[str, float | None] = field(default_factory=lambda: dict.fromkeys(APPS, 0.05))
+    begins_after_s: float = 0.15
+    stops_after_s: float = 0.35
     hand_over_after_s: float | None = 0.5
     writable_after_s: float | None = 0.7
     refused_after_s: float | None = None
@@ -27,13 +34,15 @@ class World:
     busy_with: str = ""
     commits_after_s: float | None = 0.1
     settled_after_s: float | None = 3.0
+    nobody_takes: bool = False
+    succeeded_after_s: float | None = None  # after the release: the candidate dies, OTHER has the lock
     old_writable: bool = True
     now: float = 100.0
     held_at: float | None = None
     asked_at: float | None = None
     handover: Handover | None = None
     released_at: float | None = None
-    withdrawn: bool = False
+    withdrawn_at: float | None = None
     done: list[str] = field(default_factory=list)
 
     def clock(self) -> float:
@@ -74,24 +83,45 @@ class World:
             words[host] = Pooler(host, state, self.handover.id, OLD)
         return words
 
-    def withdraw(self, old: str, candidate: str) -> None:
-        self.withdrawn = True
+    def withdraw(self, holder: str | None = None) -> None:
+        if holder in (None, self.holder()) and self.withdrawn_at is None:
+            self.withdrawn_at = self.now
+
+    def taken(self) -> bool:
+        """Whether Patroni of the old primary has begun to hand over, at some moment until now."""
+        if self.asked_at is None or self.hand_over_after_s is None or self.refused_after_s is not None:
+            return False
+        until = self.now if self.withdrawn_at is None else self.withdrawn_at
+        return until - self.asked_at >= self.begins_after_s
+
+    def holder(self) -> str | None:
+        if self._since(self.released_at, self.succeeded_after_s):
+            return OTHER
+        if self.taken() and self._since(self.asked_at, self.hand_over_after_s):
+            return None if self.nobody_takes else self.holder_instead or NEW
+        return None if self.taken() and self._since(self.asked_at, self.stops_after_s) else OLD
+
+    def offered(self) -> bool:
+        return self.asked_at is not None and self.withdrawn_at is None and self.holder() in (None, OLD)
 
     def standing(self) -> Standing | None:
         if self._since(self.asked_at, self.refused_after_s):
             return Standing(OLD, False, self._poolers())
-        if self._since(self.asked_at, self.hand_over_after_s):
-            return Standing(self.holder_instead or NEW, False, self._poolers())
-        return Standing(OLD, self.asked_at is not None and not self.withdrawn, self._poolers())
+        return Standing(self.holder(), self.offered(), self._poolers())
 
     def writable(self, host: str) -> bool:
         if host == OLD:
-            return self.old_writable
+            return self.old_writable and not (
+                self.taken() and self._since(self.asked_at, self.stops_after_s - 0.1)
+            )
+        if host == OTHER and self.succeeded_after_s is not None:
+            return self._since(self.released_at, self.succeeded_after_s)
         return self._since(self.asked_at, self.writable_after_s)
 
     def commits(self, host: str) -> bool:
         assert self.released_at is not None
-        return self._since(self.released_at, self.commits_after_s)
+        dead = self._since(self.released_at, self.succeeded_after_s)
+        return not dead and self._since(self.released_at, self.commits_after_s)
 
     def unsettled(self) -> str:
         return "" if self._since(self.released_at, self.settled_after_s) else "not back: dj-db1"
@@ -103,6 +133,15 @@ def run(world: World, **changes: object) -> tuple[World, object]:
         world, "h1", OLD, NEW, world.clock, world.sleep, world.sleep, limits=limits, **changes
     ).run()  # pyright: ignore[reportArgumentType]
     return world, result
+
+
+@pytest.mark.parametrize("dies_after_s", [0.05, 1.0], ids=["before a commit", "after a commit"])
+def test_a_new_primary_that_is_replaced_at_once_is_not_called_done(dies_after_s):
+    """Drill switchover-new-primary-dies: it said done, and named the dead host, twice in four runs."""
+    _world, result = run(World(succeeded_after_s=dies_after_s))
+    assert (result.end, result.primary) == (End.INCOMPLETE, OTHER)
+    assert f"{OTHER} has it" in result.reason
+    assert "settled" not in [one.event for one in result.moments]
 
 
 def test_all_goes_well():
@@ -172,7 +211,7 @@ def test_the_candidate_dies_and_another_takes_over():
 def test_nobody_takes_over_in_time_and_the_poolers_are_released_all_the_same():
     world, result = run(World(hand_over_after_s=None, old_writable=False))
     assert result.end is End.UNKNOWN
-    assert world.withdrawn
+    assert world.withdrawn_at is not None
     assert world.released_at is not None
     assert result.held_s <= 8.2
 
@@ -202,3 +241,100 @@ def test_a_crash_in_the_middle_releases():
     with pytest.raises(OSError, match="no such thing"):
         run(world)
     assert world.released_at is not None
+    assert not world.offered()
+
+
+class Signalled:
+    """A world whose call number `at`, of any kind, is broken off: before its effect, or after it."""
+
+    def __init__(self, world: World, at: int, *, after: bool) -> None:
+        self._world, self._at, self._after = world, at, after
+        self.calls: list[str] = []
+
+    def __getattr__(self, name: str) -> Callable[..., object]:
+        def call(*arguments: object) -> object:
+            self.calls.append(name)
+            mine = len(self.calls) == self._at
+            if mine and not self._after:
+                raise KeyboardInterrupt("SIGTERM")
+            answer = getattr(self._world, name)(*arguments)
+            if mine:
+                raise KeyboardInterrupt("SIGTERM")
+            return answer
+
+        return call
+
+
+def signalled(world: World, at: int, *, after: bool) -> tuple[Signalled, Result]:
+    means = Signalled(world, at, after=after)
+    limits = Limits(handover_s=8.0, commit_s=5.0, settle_s=20.0)
+    result = Switchover(
+        cast(Means, means), "h1", OLD, NEW, world.clock,
+        cast(Clock, means.sleep), cast(Clock, means.sleep), limits=limits,
+    ).run()  # fmt: skip
+    return means, result
+
+
+WORLDS: dict[str, Callable[[], World]] = {
+    "all goes well": World,
+    "nobody takes over": lambda: World(hand_over_after_s=None),
+    "another takes over": lambda: World(holder_instead="dj-db2"),
+    "patroni takes the offer back": lambda: World(refused_after_s=0.3),
+    "refused": lambda: World(hold_refused="the cluster changed in this moment"),
+    "busy": lambda: World(busy_with="a transaction runs"),
+}
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("name", WORLDS)
+def test_interrupted_at_any_call_it_leaves_nothing_behind_and_tells_the_truth(name: str, after: bool) -> None:
+    calls, _ = signalled(WORLDS[name](), 0, after=after)
+    steps = len(calls.calls)
+    assert steps >= 4
+    for at in range(1, steps + 1):
+        world = WORLDS[name]()
+        seen, result = signalled(world, at, after=after)
+        where = f"call {at}: {seen.calls[at - 1]}, {result.end}"
+        assert world.asked_at is None or world.released_at is not None, where
+        assert not world.offered(), where
+        assert result.reason.startswith("SIGTERM"), where
+        world.now += 60.0
+        assert world.holder() == result.primary, where
+        assert result.end is (End.UNCHANGED if result.primary == OLD else End.INCOMPLETE), where
+
+
+def test_an_interruption_at_once_is_taken_back_before_the_poolers_let_go() -> None:
+    world = World()
+    means, result = signalled(world, 4, after=False)
+    assert means.calls[:4] == ["checkpoint", "busy", "begin", "standing"]
+    assert means.calls.index("withdraw") < means.calls.index("release")
+    assert (result.end, result.primary) == (End.UNCHANGED, OLD)
+
+
+def test_an_interruption_of_what_has_begun_holds_until_the_candidate_accepts_writes() -> None:
+    world = World()
+    undisturbed, _ = signalled(World(), 0, after=False)
+    asleep = [number for number, name in enumerate(undisturbed.calls, 1) if name == "sleep"]
+    _, result = signalled(world, asleep[3], after=True)
+    assert (result.end, result.primary) == (End.INCOMPLETE, NEW)
+    assert "goes on" in [one.event for one in result.moments]
+    assert world.released_at is not None
+    assert world.asked_at is not None
+    assert world.released_at - world.asked_at >= 0.7
+
+
+def test_an_offer_of_a_free_lock_that_nobody_takes_is_taken_back_in_the_end() -> None:
+    world = World(nobody_takes=True)
+    undisturbed, _ = signalled(World(nobody_takes=True), 0, after=False)
+    asleep = [number for number, name in enumerate(undisturbed.calls, 1) if name == "sleep"]
+    _, result = signalled(world, asleep[6], after=True)
+    assert (result.end, world.offered()) == (End.UNKNOWN, False)
+    assert result.held_s is not None
+    assert result.held_s <= 8.2
+
+
+def test_an_interruption_after_which_nobody_is_seen_is_unknown() -> None:
+    world = World(hand_over_after_s=None, old_writable=False)
+    _, result = signalled(world, 5, after=False)
+    assert (result.end, result.primary) == (End.UNKNOWN, None)
+    assert not world.offered()

@@ -210,7 +210,8 @@ TABLE = [
 
 
 @pytest.mark.parametrize(
-    ("program", "pids"), [("postgres", [20, 21, 22, 23]), ("patroni", [10]), ("etcd", [30])]
+    ("program", "pids"),
+    [("postgres", [20, 21, 22, 23]), ("patroni", [10]), ("etcd", [30]), ("failover", [40])],
 )
 def test_a_program_is_its_own_processes_only(program: str, pids: list[int]) -> None:
     assert [each.pid for each in chosen(TABLE, program)] == pids
@@ -232,6 +233,25 @@ def test_a_process_is_read_as_it_is() -> None:
     child.kill()
     child.wait()
     assert processes.read(child.pid) is None
+
+
+def test_a_command_is_its_interpreter_and_not_what_wraps_it(tmp_path: Path) -> None:
+    script = tmp_path / "hanbat"
+    script.write_text("import time; print(flush=True); time.sleep(60)", encoding="utf-8")
+    argv = ["timeout", "60", sys.executable, str(script)]
+    with (
+        subprocess.Popen([*argv, "switchover"], stdout=subprocess.PIPE) as wanted,
+        subprocess.Popen([*argv, "status"], stdout=subprocess.PIPE) as other,
+    ):
+        try:
+            for child in (wanted, other):
+                assert child.stdout is not None
+                child.stdout.readline()
+            assert [each.parent for each in processes.commanded(os.getpid(), "switchover")] == [wanted.pid]
+            assert processes.commanded(None, "switchover") == []
+        finally:
+            wanted.terminate()
+            other.terminate()
 
 
 # Disks

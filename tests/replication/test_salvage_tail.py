@@ -59,6 +59,8 @@ def test_a_parting_is_known_absent_or_unknown() -> None:
     assert parted((Stretch(1, None),), leader).where == Parting(1, 0x3000148)
     same = parted((Stretch(1, 0x3000148), Stretch(2, None)), leader)
     assert (same.known, same.where) == (True, None)
+    joined = parted((Stretch(1, 0x3000100), Stretch(2, None)), leader)  # one number, two histories
+    assert joined.where == Parting(1, 0x3000100)
     assert not parted((Stretch(1, None),), None).known
     assert not parted((Stretch(9, None),), leader).known
     assert not parted((Stretch(1, None),), Leader("gg-db1", 2, "1\tnonsense\tx\n")).known

@@ -44,7 +44,7 @@ class Engine:
         self.trace: deque[str] = deque(maxlen=400)
         self._queue: list[tuple[int, int, Process | None, int, Callable[[], None] | None]] = []
         self._sequence = 0
-        self.longest_pause = 30_000
+        self.longest_pause = 70_000
 
     def log(self, who: str, what: str) -> None:
         self.trace.append(f"{self.now / 1000:9.3f} {who:<14} {what}")

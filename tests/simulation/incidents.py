@@ -275,11 +275,12 @@ KINDS: tuple[tuple[Kind, int], ...] = (
 
 @dataclass(frozen=True)
 class Plan:
-    """How many incidents a run has, of which kinds, and how dense."""
+    """How many incidents a run has, of which kinds, and how dense. `alone`: see `alone.py`."""
 
     number: int = 24
     gap_ms: int = 4000
     kinds: tuple[tuple[Kind, int], ...] = KINDS
+    alone: bool = False
 
 
 def play(world: World, plan: Plan) -> None:

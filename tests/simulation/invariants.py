@@ -25,7 +25,7 @@ from failover.view import Operation, Phase, Reach
 
 from .controller import Observer
 from .engine import Engine, Violation
-from .etcd import Etcd
+from .etcd import Etcd, Event
 from .postgres import Postgres, Servers
 
 # How old the last failed probe of a takeover's witness may be: the observer's lease, an election that
@@ -62,7 +62,8 @@ class Invariants:
     policy: Policy
     site_of: dict[str, str]
     primary: str = "dj-db1"  # the host that was promoted last
-    epochs: dict[int, str] = field(default_factory=dict)
+    held: set[str] = field(default_factory=set)  # who has had the lock since the last takeover transaction
+    was_primary: set[str] = field(default_factory=set)  # who has been promoted since then
     timelines: dict[int, str] = field(default_factory=dict)
     ended_at: int | None = None
     takeovers: int = 0
@@ -92,6 +93,7 @@ class Invariants:
         if mode is Mode.APPROVE and host not in (self.primary, self.offered) and not asked:
             self.fail("a move that waits for a person", f"{self.primary} -> {host} was made by itself")
         self.primary, self.offered, self.asked_for = host, "", ("", 0)
+        self.was_primary.add(host)
         self.promotions += 1
         lost = self.missing_from(self.servers.by_host[host])
         if lost:
@@ -124,6 +126,10 @@ class Invariants:
 
     # --- takeovers -------------------------------------------------------------------------------
 
+    def changed(self, events: tuple[Event, ...]) -> None:
+        """Note who has the lock."""
+        self.held |= {event.value for event in events if event.key == LEADER and event.value is not None}
+
     def before_commit(self, transaction: Transaction, who: str) -> None:
         """Judge each of our transactions just before it is applied."""
         written = [one for one in transaction.changes if isinstance(one, Put) and one.key == OPERATION]
@@ -142,6 +148,12 @@ class Invariants:
         if now.phase is Phase.TRANSACTED:
             self._takeover(now, before)
             self.offered = now.candidate
+        if now.phase in (Phase.TAKEN, Phase.REVOKED, Phase.DONE) and now.candidate not in self.held:
+            self.fail(
+                "an epoch has one primary", f"{now.phase}: {now.candidate} never had the lock of {now.epoch}"
+            )
+        if now.phase is Phase.DONE and now.candidate not in self.was_primary:
+            self.fail("an epoch has one primary", f"{now.epoch} is done, {now.candidate} was not promoted")
         nothing_changed = now.phase is Phase.ABORTED and now.note.startswith(Phase.INTENDED)
         if now.phase in (Phase.DONE, Phase.ABORTED) and not nothing_changed:
             self.ended_at = self.engine.now
@@ -152,6 +164,10 @@ class Invariants:
         operation = decode(entry.value) if entry else None
         if lease not in self.taken_from:  # one that was paused may come late, and then the lease is long gone
             self.fail("no takeover without proof", f"lease {lease} revoked in {operation}")
+        if operation and operation.old_lease == lease and operation.candidate not in self.held:
+            self.fail(
+                "an epoch has one primary", f"lease {lease} revoked before {operation.candidate} had the lock"
+            )
         if lock is not None and lock.lease == lease:
             self.lock_revoked += 1
 
@@ -160,8 +176,7 @@ class Invariants:
         self.taken_from.add(operation.old_lease)
         if operation.epoch != (before.epoch if before else 0) + 1:
             self.fail("the epoch only rises", f"{before and before.epoch} -> {operation.epoch}")
-        if self.epochs.setdefault(operation.epoch, operation.candidate) != operation.candidate:
-            self.fail("an epoch has one primary", f"{operation.epoch}: {operation.candidate} too")
+        self.held, self.was_primary = set(), set()
         if self.ended_at is not None and self.engine.now - self.ended_at < self.policy.block_ms * SLACK:
             self.fail("no flapping", f"{self.engine.now - self.ended_at} ms after the last operation")
         if self.engine.now < self.starting_until:

@@ -23,6 +23,7 @@ GATE = frozenset({"gate"})  # a standby that does not exist (`replication.kept_m
 PATIENCE_MS = 800
 ATTACH_LOOKS = 12
 LOOP_MS = 1000
+SHOWN_MS = 700  # `replication.shown_commit`
 
 EMPTIED = "{}"  # Patroni does not delete /failover
 
@@ -364,6 +365,10 @@ class Patroni(Requests):
         waits = candidate != self.host and not self.may_race(sync.leader, self.host)
         if self.rules.held_back and (waits or not named):
             return False
+        if self.rules.shown_commit and server.primary and candidate not in ("", self.host):
+            yield min(SHOWN_MS, max(0, server.frozen_until - self.engine.now))
+            if server.frozen_until > self.engine.now:
+                return False
         if server.primary:
             return history is None or server.timeline >= history.value
         if not named:

@@ -32,6 +32,7 @@ from failover.view import Reach
 
 from . import ambushes, approvals
 from . import incidents as inc
+from .alone import ALONE
 from .incidents import Plan
 from .rules import MENDED, PatroniRules
 from .world import Settings
@@ -223,6 +224,17 @@ LOSSES = Plan(kinds=((inc.host_loss, 5), (inc.isolate_host, 4), (inc.site_loss, 
 HANDOVERS = Plan(number=3, gap_ms=9000, kinds=((inc.handover, 1),))
 JUMPY = Settings(hazard=0.02)
 
+# Guards whose removal breaks no invariant, and why they are there. Each is shown by value in
+# `tests/failover/test_guards.py`.
+SAVE_TIME = {
+    "candidate_ready": "the lock is not offered to a host that cannot take it",
+    "no_failover_key": "a person's switchover is not overwritten; that is safe, too",
+    "intent_stands": "says it one loop before `sync_is_the_holders` and `candidate_in_sync` would",
+    "lock_free": "ends an operation that somebody else's lock has ended",
+    "within_lock_limit": "a candidate that does not come is given up; Patroni's lease would end it, too",
+    "within_promote_limit": "an operation that does not end is ended; nothing else waits for it but the next",
+}
+
 PLANTED: tuple[Planted, ...] = (
     # Each guard removed.
     Planted(
@@ -294,6 +306,16 @@ PLANTED: tuple[Planted, ...] = (
         Plan(kinds=((inc.site_loss, 5), (inc.isolate, 4))),
         clean=Settings(policy=ASKS),
         at_most=3000,
+    ),
+    Planted(
+        "guard candidate_holds_lock removed: taken, and the lease revoked, before the candidate has the lock",
+        without("candidate_holds_lock"),
+        plan=LOSSES,
+    ),
+    Planted(
+        "guard candidate_is_primary removed: done before anybody was promoted",
+        without("candidate_is_primary"),
+        plan=LOSSES,
     ),
     # Subtler ones.
     Planted(
@@ -376,6 +398,13 @@ PLANTED: tuple[Planted, ...] = (
         nullcontext,
         Settings(rules=replace(MENDED, looks_who_streams=False), hazard=0),
         only(ambushes.kept_ahead),
+        clean=Settings(hazard=0),
+    ),
+    Planted(
+        "a primary that cannot commit takes its lock back (Patroni as it is: replication/shown_commit.py)",
+        nullcontext,
+        Settings(rules=replace(MENDED, shown_commit=False), hazard=0),
+        replace(ALONE, kinds=((inc.postgres_freeze, 1),)),
         clean=Settings(hazard=0),
     ),
     Planted(

@@ -13,16 +13,19 @@ from .engine import Body, Engine
 from .network import Network
 
 TICK_MS = 80
-WAL_SENDER_TIMEOUT_MS = 3000
+WAL_SENDER_TIMEOUT_MS = WAL_RECEIVER_TIMEOUT_MS = 3000
 
 
 @dataclass(slots=True)
 class Session:
-    """A walsender. `confirmed` is what the standby has said that it flushed."""
+    """A walsender and its receiver. `confirmed` is what the standby has said that it flushed; `replied` and
+    `heard`: when the one last heard the other.
+    """
 
     confirmed: int
     replied: int
     connection: int
+    heard: int
 
 
 @dataclass(slots=True)
@@ -137,10 +140,13 @@ class Servers:
             if follows and self.network.replicates(standby.host, primary.host) and not self.network.lost():
                 session.confirmed, session.replied = len(standby.wal), now
             if follows and self.network.replicates(primary.host, standby.host) and not self.network.lost():
+                session.heard = now
                 have = len(standby.wal)
                 if have < len(primary.wal):
                     standby.wal.extend(primary.wal[have:])
                     standby.timeline = primary.timeline
+            if follows and now - session.heard > WAL_RECEIVER_TIMEOUT_MS:
+                standby.connection += 1  # its end is heard, or missed by the sender's own timeout
             if now - session.replied > WAL_SENDER_TIMEOUT_MS or session.connection != standby.connection:
                 del primary.sessions[standby.host]
 
@@ -153,7 +159,7 @@ class Servers:
         if primary.wal[:have] != standby.wal:
             standby.diverged = True
             return
-        primary.sessions[standby.host] = Session(have, now, standby.connection)
+        primary.sessions[standby.host] = Session(have, now, standby.connection, now)
 
     def _clients(self, primary: Postgres) -> None:
         rng = self.engine.rng

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from . import alone
 from .engine import Violation
 from .incidents import Plan, play
 from .rules import MENDED, UPSTREAM
@@ -46,8 +47,9 @@ def one(
 ) -> tuple[World, Violation | None]:
     """One run. The violation, if there was one, is the world's last event."""
     world = World(seed, settings)
+    plan = plan or Plan()
     try:
-        play(world, plan or Plan())
+        (alone.play if plan.alone else play)(world, plan)
     except Violation as found:
         return world, found
     return world, None

@@ -10,10 +10,11 @@ import os
 import pytest
 
 from . import ambushes
+from .alone import ALONE
 from .engine import Violation
 from .incidents import KINDS, Plan
 from .planted import UNMENDED, only
-from .rules import MENDED, UPSTREAM, PatroniRules
+from .rules import MENDED, UPSTREAM
 from .run import many, one
 from .world import Settings, World
 
@@ -52,6 +53,13 @@ def test_the_transaction_alone_holds_off_a_stale_writer(kind: object) -> None:
     """Also with Patroni as it is: the /sync revision that moves, and the order of the changes."""
     settings = Settings(rules=UNMENDED, hazard=0, torn=0.3)
     assert many(40, settings=settings, plan=only(kind)).failures == {}  # type: ignore[arg-type]
+
+
+def test_one_fault_costs_seconds_while_it_lasts() -> None:
+    tally = many(INCIDENTS // 10, settings=Settings(hazard=0), plan=ALONE)
+    print(tally)
+    assert tally.failures == {}
+    assert tally.takeovers > tally.runs
 
 
 def test_one_seed_is_one_run() -> None:
@@ -126,4 +134,4 @@ def test_nothing_moves_back_by_itself() -> None:
 def test_every_kind_of_incident_is_played() -> None:
     assert all(weight > 0 for _, weight in KINDS)
     assert Plan().kinds is KINDS
-    assert UPSTREAM != MENDED != PatroniRules(watchdog=False)
+    assert UPSTREAM != MENDED

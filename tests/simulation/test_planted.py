@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from .planted import PLANTED, Planted
+from failover.guards import GUARDS
+
+from .planted import PLANTED, SAVE_TIME, Planted
 from .run import many
 
 
@@ -17,6 +19,12 @@ def test_a_planted_bug_is_caught(bug: Planted) -> None:
     print(f"{bug.name}: caught after {found.incidents} incidents (seed {seed}): {what}")
     clean = many(min(found.incidents, 120), settings=bug.clean or bug.settings, plan=bug.plan)
     assert clean.failures == {}
+
+
+def test_every_guard_is_removed_once_or_has_a_reason_not_to_be() -> None:
+    planted = {guard for guard in GUARDS if any(f"guard {guard} removed" in bug.name for bug in PLANTED)}
+    assert planted | set(SAVE_TIME) == set(GUARDS)
+    assert not planted & set(SAVE_TIME)
 
 
 def test_the_bugs_have_names_of_their_own() -> None:

@@ -98,7 +98,7 @@ class World:
             server.primary = host == primary
             server.upstream = None if server.primary else primary
             if not server.primary:
-                self.servers.by_host[primary].sessions[host] = Session(0, 0, server.connection)
+                self.servers.by_host[primary].sessions[host] = Session(0, 0, server.connection, 0)
         self.servers.by_host[primary].required = members
         if self.settings.mode == "quorum":
             self.servers.by_host[primary].quorum = 1
@@ -121,7 +121,7 @@ class World:
 
     def _connect(self) -> None:
         self.etcd.before_commit = self.invariants.before_commit
-        self.etcd.on_change.append(self._watch)
+        self.etcd.on_change += [self.invariants.changed, self._watch]
         self.servers.on_acknowledge = self.invariants.acknowledged
         for patroni in self.patronis.values():
             patroni.promotions, patroni.rewinds = self.invariants.promoted, self.invariants.rewound
