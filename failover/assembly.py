@@ -196,7 +196,7 @@ def has_all(view: View, host: str, primary: str) -> bool:
     if isinstance(view.dcs, NotSeen):
         return False
     sync, config = view.dcs.sync, view.dcs.config
-    if sync is None or config is None or config.sync_mode is not SyncMode.ON:
+    if sync is None or config is None or config.sync_mode is not SyncMode.ON or sync.quorum > 0:
         return False
     has, needs = received_lsn(view, host), acknowledged_lsn(view, primary)
     still = has is not None and (needs is None or has >= needs)

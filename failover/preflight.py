@@ -56,7 +56,7 @@ REMEDIES = {
     "no_failover_key": (
         "wait for the switchover that is under way; a scheduled one: patronictl flush CLUSTER switchover"
     ),
-    "all_acknowledge": "set synchronous_mode back to on",
+    "all_acknowledge": "set synchronous_mode back to on; the primary writes /sync anew in its next loop",
     "sync_is_the_holders": "wait: the primary has not written its sync set yet",
     "candidate_in_sync": "wait until it streams and is in the sync set: hanbat status",
     "candidate_ready": "see why its own site does not reach it: hanbat status",

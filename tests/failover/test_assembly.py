@@ -142,6 +142,7 @@ def test_positions_prove_nothing(read: dict[str, Entry], lsn: int) -> None:
         ({"patroni/sync": Entry('{"leader":"dj-db2","sync_standby":"gg-db1"}', 20)}, False),  # another's
         (ASYNC, False),
         ({"patroni/config": Entry('{"synchronous_mode": "quorum"}', 30)}, False),
+        ({"patroni/sync": Entry('{"leader":"dj-db1","quorum":1,"sync_standby":"dj-db2,gg-db1"}', 20)}, False),
     ],
 )
 def test_the_primarys_own_register_proves(change: dict[str, Entry], proved: bool) -> None:
