@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from failover.approvals import standing
 from failover.policy import MoveKind
-from failover.view import DcsState, Reach, View
+from failover.view import DcsState, Reach, SyncSet, View
 from failover.votes import fresh, votes
 
 
@@ -30,7 +30,7 @@ def choose(view: View, dcs: DcsState) -> tuple[str, MoveKind] | None:
     """The sync standby that a person named; else the best: the old primary's own site first, else the
     highest received position.
 
-    Any member of /sync has every acknowledged commit; the position only saves replay, and the name
+    Whoever /sync names has every acknowledged commit; the position only saves replay, and the name
     breaks a tie so that two controllers choose the same one. None: no reachable sync standby.
     A host that two sites have missed for the whole window is not reachable, whatever its own site said last:
     when a site is lost, its observers' last words outlive it by `fresh_ms`.
@@ -39,10 +39,10 @@ def choose(view: View, dcs: DcsState) -> tuple[str, MoveKind] | None:
     if old is None or dcs.sync is None:
         return None
     home = view.site_of(old)
-    named = standing(dcs)
-    if named is not None and named.candidate in dcs.sync.members - {old}:
+    named, whole = standing(dcs), named_in(dcs.sync) - {old}
+    if named is not None and named.candidate in whole:
         return named.candidate, kind_of(view, old, named.candidate)
-    reachable = [name for name in dcs.sync.members if name != old and _is_reachable(view, name)]
+    reachable = [name for name in whole if _is_reachable(view, name)]
     if not reachable:
         return None
 
@@ -51,6 +51,11 @@ def choose(view: View, dcs: DcsState) -> tuple[str, MoveKind] | None:
 
     best = min(reachable, key=rank)
     return best, kind_of(view, old, best)
+
+
+def named_in(sync: SyncSet) -> frozenset[str]:
+    """Who may be primary by /sync: its members, and its leader, who has what it has acknowledged itself."""
+    return sync.members | {sync.leader}
 
 
 def kind_of(view: View, old: str, candidate: str) -> MoveKind:

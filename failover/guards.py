@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from failover.approvals import standing
-from failover.candidates import acknowledged_lsn, received_lsn
+from failover.candidates import acknowledged_lsn, named_in, received_lsn
 from failover.policy import Mode, MoveKind
 from failover.view import DcsState, NotSeen, Operation, Phase, Reach, Role, SyncMode, View
 from failover.votes import fresh, sites_without, votes
@@ -167,23 +167,39 @@ def all_acknowledge(case: Case) -> Verdict:
 
 
 def sync_is_the_holders(case: Case) -> Verdict:
-    """/sync was written by the lock holder, or its last one: it describes what *he* waits for."""
+    """/sync was written by the lock holder, or its last one: it describes what *he* waits for.
+
+    Asked of a planned handover and for the status screen; a takeover asks `sync_names_the_holder`.
+    """
     if case.dcs.sync is None or case.old is None:
         return unknown("/sync is absent, or no primary is known")
     leader, holder = case.dcs.sync.leader, case.dcs.lock.holder if case.dcs.lock else case.old
     return check(leader == holder, f"/sync names {leader}, the lock holder is {holder}")
 
 
+def sync_names_the_holder(case: Case) -> Verdict:
+    """The lock holder leads /sync; or it is named there, and has taken the lock and not yet /sync.
+
+    Then it is not yet the primary, and /sync still decides who may be: who else it names has what was
+    acknowledged, and the transaction moves its revision, so that the holder's own swap fails (ADR 5).
+    """
+    if case.dcs.sync is None or case.old is None:
+        return unknown("/sync is absent, or no primary is known")
+    holder, named = case.dcs.lock.holder if case.dcs.lock else case.old, named_in(case.dcs.sync)
+    return check(holder in named, f"/sync names {', '.join(sorted(named))}; the lock holder is {holder}")
+
+
 def candidate_in_sync(case: Case) -> Verdict:
-    """The heart of the proof: no commit is acknowledged that the candidate has not flushed."""
+    """The heart of the proof: no commit is acknowledged that the candidate has not flushed.
+
+    The leader of /sync is a candidate when another has taken the lock from it and not yet /sync.
+    """
     if case.candidate is None:
         return fails("no sync standby is reachable")
     if case.dcs.sync is None:
         return unknown("/sync is absent")
-    return check(
-        case.candidate in case.dcs.sync.members,
-        f"{case.candidate} is {'' if case.candidate in case.dcs.sync.members else 'not '}in /sync",
-    )
+    named = case.candidate in named_in(case.dcs.sync) - {case.old}
+    return check(named, f"{case.candidate} is {'' if named else 'not '}in /sync")
 
 
 def candidate_ready(case: Case) -> Verdict:
@@ -201,13 +217,15 @@ def candidate_ready(case: Case) -> Verdict:
 def candidate_not_behind(case: Case) -> Verdict:
     """It still has what /sync says that it has: its data directory was not lost or restored since.
 
+    What its leader was seen to have flushed with all its members counts, also while another has the lock.
+
     When nobody has measured it (all observers began after the loss), a person's word that names the
     candidate stands for that; /sync stays the proof.
     """
     if case.candidate is None:
         return fails("no sync standby is reachable")
     has = received_lsn(case.view, case.candidate)
-    needs = acknowledged_lsn(case.view, case.old) if case.old is not None else None
+    needs = acknowledged_lsn(case.view, case.dcs.sync.leader) if case.dcs.sync is not None else None
     if has is not None and needs is None and standing(case.dcs) is not None:
         return holds(f"{case.candidate} received {has}; a person has decided, nobody measured more")
     if has is None or needs is None:
@@ -315,6 +333,7 @@ GUARDS: dict[str, Guard] = {
         block_over,
         all_acknowledge,
         sync_is_the_holders,
+        sync_names_the_holder,
         candidate_in_sync,
         candidate_ready,
         candidate_not_behind,

@@ -48,7 +48,7 @@ PROOF = (
     "no_hold",
     "not_paused",
     "all_acknowledge",
-    "sync_is_the_holders",
+    "sync_names_the_holder",
     "candidate_in_sync",
     "candidate_ready",
     "candidate_not_behind",

@@ -12,7 +12,19 @@ from failover.commands import TakeLock, Write
 from failover.planner import plan
 from failover.policy import Mode, MoveKind, Policy
 from failover.table import Action
-from failover.view import Approval, Config, NotSeen, Operation, Phase, SyncMode, SyncSet, View
+from failover.transaction import decode
+from failover.view import (
+    Approval,
+    Config,
+    Lock,
+    NotSeen,
+    Observation,
+    Operation,
+    Phase,
+    SyncMode,
+    SyncSet,
+    View,
+)
 
 from .views import (
     DCS,
@@ -182,9 +194,44 @@ def test_all_acknowledge_else_a_leftover_quorum_would_be_believed() -> None:
     assert "quorum" in plan(left).reason
 
 
-def test_sync_is_the_holders_else_an_old_primarys_sync_set_would_be_believed() -> None:
+def test_sync_names_the_holder_else_a_lock_outside_the_register_would_be_moved() -> None:
+    """It gives the lock back by itself (`replication.named_holder`)."""
     old = SyncSet("dj-db2", frozenset({"gg-db1"}), 20, "{}")
-    stops_at("sync_is_the_holders", view(dcs=replace(DCS, sync=old)))
+    told = observation("daejeon", primary("dj-db1", 480), primary("dj-db2", 480), age_ms=60_000, alive=False)
+    stops_at("sync_names_the_holder", view((told, *SITE_LOST[1:]), replace(DCS, sync=old)))
+
+
+# A planned handover: gg-db1 has taken the lock, and is lost before it takes /sync.
+HALF_TAKEN = replace(DCS, lock=Lock("gg-db1", lease=8, revision=50))
+CANDIDATE_LOST = tuple(
+    observation(site, standby("dj-db1", 490), standby("dj-db2", 495), gone("gg-db1"), revision=number)
+    for number, site in enumerate(("daejeon", "sejong"), 71)
+)
+
+
+def last_seen_by_the_lost_site(sync_lsn: int) -> Observation:
+    seen = (primary("dj-db1", sync_lsn), standby("dj-db2"), standby("gg-db1"))
+    return observation("gyeonggi", *seen, age_ms=60_000, alive=False)
+
+
+def test_who_took_the_lock_and_not_yet_sync_is_replaced_by_anybody_whom_sync_names() -> None:
+    """Drill switchover-candidate-dies: the service waited 23.6 s for the lease of the lost one."""
+    seen = (last_seen_by_the_lost_site(480), *CANDIDATE_LOST)
+    decision = plan(view(seen, HALF_TAKEN))
+    assert decision.row.action is Action.INTEND
+    (write,) = decision.commands
+    operation = decode(write.transaction.changes[0].value)
+    assert (operation.old, operation.candidate, operation.old_lease) == ("gg-db1", "dj-db2", 8)
+    alone = tuple(
+        replace(one, hosts=(standby("dj-db1", 490), gone("dj-db2"), gone("gg-db1"))) for one in CANDIDATE_LOST
+    )
+    (write,) = plan(view((last_seen_by_the_lost_site(480), *alone), HALF_TAKEN)).commands
+    assert decode(write.transaction.changes[0].value).candidate == "dj-db1"  # its last primary
+
+
+def test_of_whoever_replaces_it_the_last_primarys_positions_are_asked() -> None:
+    seen = (last_seen_by_the_lost_site(496), *CANDIDATE_LOST)
+    stops_at("candidate_not_behind", view(seen, HALF_TAKEN))
 
 
 def test_candidate_in_sync_else_an_asynchronous_standby_would_lose_commits() -> None:

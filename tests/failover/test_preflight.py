@@ -49,7 +49,6 @@ def test_there_already_is_nothing_to_do():
         (replace(DCS, hold_revision=90), "no_hold"),
         (replace(DCS, failover_revision=91), "no_failover_key"),
         (replace(DCS, config=replace(DCS.config, sync_mode=SyncMode.OFF)), "all_acknowledge"),
-        (replace(DCS, sync=replace(DCS.sync, leader="dj-db2")), "sync_is_the_holders"),
         (replace(DCS, sync=replace(DCS.sync, members=frozenset({"dj-db2"}))), "candidate_in_sync"),
         (
             replace(DCS, operation=replace(INTENT, phase=Phase.TAKEN), operation_revision=40),
@@ -62,6 +61,12 @@ def test_each_reason_stops_it_and_has_a_remedy(dcs, code):
     assert codes(found) == {code}
     assert not found.ready
     assert all(one.remedy for one in found.reasons)
+
+
+def test_a_primary_that_has_not_taken_sync_yet_hands_nothing_over():
+    """Then nobody has measured what its set has flushed, either."""
+    found = preflight(view(WHOLE, replace(DCS, sync=replace(DCS.sync, leader="dj-db2"))), "gyeonggi", OPEN)
+    assert codes(found) == {"sync_is_the_holders", "candidate_not_behind"}
 
 
 def test_a_candidate_behind_what_was_acknowledged():

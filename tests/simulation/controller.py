@@ -147,7 +147,7 @@ class Observer:
         if server.primary:
             self.sync_lsn[host] = max(server.covered(), 0)
             return HostSeen(host, reach, for_ms, Role.PRIMARY, sync_lsn=self.sync_lsn[host])
-        return HostSeen(host, reach, for_ms, Role.STANDBY, received_lsn=len(server.wal))
+        return HostSeen(host, reach, for_ms, Role.STANDBY, len(server.wal), self.sync_lsn.get(host))
 
     def _record(self, host: str, reach: Reach) -> None:
         streak, now = self.streaks.get(host), self.engine.now
@@ -241,6 +241,8 @@ class Controller:
         now = self.clock()
         operation = read.get(OPERATION)
         self.freshness.note(OPERATION, operation.revision if operation else 0, now)
+        offer = read.get(FAILOVER)
+        self.freshness.note(FAILOVER, offer.revision if offer else 0, now)
         observations = self.observations(read, now)
         seeing_ms = self.meeting.seen(began, now, observations, self.policy)
         return View(
@@ -250,6 +252,7 @@ class Controller:
             dcs=dcs_state(read) if CONFIG in read else NotSeen("no cluster"),
             dcs_age_ms=now - began,
             operation_age_ms=self.freshness.since_change_ms(OPERATION, now),
+            offer_age_ms=self.freshness.since_change_ms(FAILOVER, now),
             observations=observations,
             seeing_ms=seeing_ms,
             met=self.meeting.met(self.policy),

@@ -188,11 +188,12 @@ class Invariants:
         data, name = self.etcd.data, "no takeover without proof"
         lock, sync, config = data.get(LEADER), data[SYNC].value, data[CONFIG].value
         approved = self._approved(operation)
-        if (lock is not None and lock.value != operation.old) or sync.leader != operation.old:
-            self.fail(name, f"{operation.old} has not the lock, or /sync is not its")
+        named = sync.members | {sync.leader}
+        if (lock is not None and lock.value != operation.old) or operation.old not in named:
+            self.fail(name, f"{operation.old} has not the lock, or /sync does not name it")
         if lock is None and not approved and not self.intended_held:
             self.fail(name, "a free lock is a person's, or Patroni's")
-        if operation.candidate not in sync.members:
+        if operation.candidate not in named:
             self.fail(name, f"{operation.candidate} is not in /sync")
         if config["mode"] != "on" or config["pause"] or HOLD in data:
             self.fail(name, f"config {config}, hold {HOLD in data}")

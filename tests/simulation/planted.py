@@ -229,7 +229,9 @@ JUMPY = Settings(hazard=0.02)
 SAVE_TIME = {
     "candidate_ready": "the lock is not offered to a host that cannot take it",
     "no_failover_key": "a person's switchover is not overwritten; that is safe, too",
-    "intent_stands": "says it one loop before `sync_is_the_holders` and `candidate_in_sync` would",
+    "intent_stands": "says it one loop before `primary_unreachable` and `candidate_in_sync` would",
+    "sync_is_the_holders": "asked of planned handovers and for the status screen only",
+    "sync_names_the_holder": "a lock holder that /sync does not name gives the lock back by itself",
     "lock_free": "ends an operation that somebody else's lock has ended",
     "within_lock_limit": "a candidate that does not come is given up; Patroni's lease would end it, too",
     "within_promote_limit": "an operation that does not end is ended; nothing else waits for it but the next",
@@ -258,11 +260,6 @@ PLANTED: tuple[Planted, ...] = (
         without("all_acknowledge"),
         Settings(mode="quorum"),
         plan=LOSSES,
-    ),
-    Planted(
-        "guard sync_is_the_holders removed (and candidate_not_behind, which would refuse, too)",
-        without("sync_is_the_holders", "candidate_not_behind"),
-        plan=only(ambushes.half_taken),
     ),
     Planted(
         "guard candidate_not_behind removed",

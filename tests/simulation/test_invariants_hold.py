@@ -9,10 +9,12 @@ import os
 
 import pytest
 
+from failover.transaction import LEADER, SYNC
+
 from . import ambushes
-from .alone import ALONE
+from .alone import ALONE, SOON_MS
 from .engine import Violation
-from .incidents import KINDS, Plan
+from .incidents import KINDS, Plan, offer
 from .planted import UNMENDED, only
 from .rules import MENDED, UPSTREAM
 from .run import many, one
@@ -60,6 +62,34 @@ def test_one_fault_costs_seconds_while_it_lasts() -> None:
     print(tally)
     assert tally.failures == {}
     assert tally.takeovers > tally.runs
+
+
+@pytest.mark.parametrize("candidate", ["gg-db1", "dj-db2"])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_candidate_that_is_lost_between_the_lock_and_sync_is_replaced_at_once(
+    seed: int, candidate: str
+) -> None:
+    world = World(seed, Settings(hazard=0))
+    world.run(5000)
+    assert "switchover" in offer(world, candidate)
+    world.etcd.on_change.append(
+        lambda events: (
+            [
+                world.power_off(candidate)
+                for event in events
+                if event.key == LEADER and event.value == candidate and candidate not in world.network.down
+            ]
+            and None
+        )
+    )
+    for _ in range(80):
+        world.run(100)
+        if candidate in world.network.down:
+            break
+    assert candidate in world.network.down
+    assert world.etcd.data[SYNC].value.leader == "dj-db1"  # it has not come to that
+    assert world.until_acknowledged(SOON_MS) < 6000  # 3 s of it for the offer that stands
+    assert world.invariants.takeovers == 1
 
 
 def test_one_seed_is_one_run() -> None:
