@@ -35,6 +35,7 @@ RestartSec=0.2
 """
 UNITS = {
     "hanbat-patroni": UNIT.format(user="postgres", command="/usr/bin/python3 /run/stand-in.py"),
+    "hanbat-failover": UNIT.format(user="root", command='/usr/bin/python3 -c "import time; time.sleep(1e6)"'),
     "hanbat-etcd": UNIT.format(user="etcd", command="/usr/bin/etcd --data-dir /tmp/etcd"),
 }
 

@@ -197,7 +197,7 @@ def programs(lab: Lab) -> Lab:
 
 
 @pytest.mark.parametrize("name", ["kill-process", "stop-process"])
-@pytest.mark.parametrize("program", ["postgres", "patroni", "etcd"])
+@pytest.mark.parametrize("program", ["postgres", "patroni", "etcd", "failover"])
 def test_one_program_is_hit_and_the_others_live_on(programs: Lab, name: str, program: str) -> None:
     stand_ins.wait_ready(programs, "gg1")
     before = stand_ins.running(programs, "gg1")
