@@ -63,7 +63,8 @@ class HostRow:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """The whole screen. `trouble`: why the DCS was not seen, else empty.
+    """The whole screen. `trouble`: why the DCS was not seen, else empty. With a `hint` (what to do) it was
+    seen, and cannot be judged.
 
     `operation`: "blocked 13 s": the next one may begin in so long at most. `operation_age_ms`: for how long
     the operation has been as it is, at least; None without one.
@@ -72,6 +73,7 @@ class Overview:
     cluster: str
     me: str
     trouble: str
+    hint: str
     primary: str | None
     active_site: str | None
     site_safe: str
@@ -107,6 +109,7 @@ def overview(
         cluster=cluster,
         me=view.me,
         trouble=dcs.reason if isinstance(dcs, NotSeen) else "",
+        hint=dcs.hint if isinstance(dcs, NotSeen) else "",
         primary=holder,
         active_site=view.site_of(holder) if holder else None,
         site_safe=site_safe(view, seen),

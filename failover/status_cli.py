@@ -74,7 +74,9 @@ def screen(found: Overview) -> RenderableType:
         Text.assemble((found.cluster, "bold"), ("  seen from ", "dim"), found.me, ("  at ", "dim"), clock)
     ]
     if found.trouble:
-        lines.append(Text(f"THE DCS WAS NOT SEEN: {found.trouble}", "bold red"))
+        what = "THE CLUSTER CANNOT BE JUDGED" if found.hint else "THE DCS WAS NOT SEEN"
+        lines.append(Text(f"{what}: {found.trouble}", "bold red"))
+        lines += [Text(f"  {found.hint}", "red")] if found.hint else []
     primary = f"{found.primary} at {found.active_site}" if found.primary else "unknown"
     lines.append(Text.assemble("primary: ", (primary, "bold"), f"   (DCS read {found.dcs_age_ms} ms ago)"))
     lines.append(Text.assemble("site-safe: ", (found.site_safe, COLOURS[found.site_safe])))

@@ -128,6 +128,12 @@ def test_without_the_dcs_nothing_is_claimed() -> None:
     assert "THE DCS WAS NOT SEEN: no majority" in text(found)
 
 
+def test_a_dcs_that_cannot_be_judged_says_what_to_do() -> None:
+    found = shown(dcs=NotSeen("sites.yml does not name dj-db9", "name it there"))
+    assert "THE CLUSTER CANNOT BE JUDGED: sites.yml does not name dj-db9" in text(found)
+    assert "name it there" in text(found)
+
+
 def test_a_silent_host_has_no_figures_and_a_reason() -> None:
     found = shown(HOST_LOST)
     lost = row(found, "dj-db1")
