@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from failover.candidates import acknowledged_lsn, last_primary, received_lsn
+from failover.candidates import acknowledged_lsn, last_primary, named_in, received_lsn
 from failover.etcd_json import Entry
 from failover.freshness import NEVER_MS, Freshness
 from failover.meeting import Meeting
@@ -189,18 +189,19 @@ def _prospect(view: View, host: str, primary: str, end: End, last: Mapping[str, 
 def has_all(view: View, host: str, primary: str) -> bool:
     """Whether it is proved that a standby has every commit that the primary has acknowledged.
 
-    It is in the primary's own /sync, all of whose members acknowledge every commit, and still has what the
-    sync set was seen to have: its data directory was not lost since. Where nobody measured that, /sync is
-    believed (ADR 6). No position proves it without /sync: what the primary wrote later is in none.
+    /sync names both (`guards.sync_names_the_holder`), all of its members acknowledge every commit, and the
+    standby still has what the sync set was seen to have: its data directory was not lost since. Where nobody
+    measured that, /sync is believed (ADR 6). No position proves it without /sync: what the primary wrote
+    later is in none.
     """
     if isinstance(view.dcs, NotSeen):
         return False
     sync, config = view.dcs.sync, view.dcs.config
     if sync is None or config is None or config.sync_mode is not SyncMode.ON or sync.quorum > 0:
         return False
-    has, needs = received_lsn(view, host), acknowledged_lsn(view, primary)
+    has, needs = received_lsn(view, host), acknowledged_lsn(view, sync.leader)
     still = has is not None and (needs is None or has >= needs)
-    return sync.leader == primary and host in sync.members and still
+    return {primary, host} <= named_in(sync) and still
 
 
 def _at_most(end: int | None, has: int | None) -> int | None:

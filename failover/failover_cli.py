@@ -12,8 +12,8 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from failover import config as configuration
 from failover import manual
+from failover.cli_options import config_option, json_option
 from failover.config import Config
 from failover.decision_support import promoting, support
 from failover.etcd_dcs import EtcdDcs, LeaseGone, NotAnswered
@@ -106,15 +106,8 @@ class Seen:
 @click.option("--by", default=None, help="Who decides; the name that is written down. Default: who you are.")
 @click.option("--accept-loss", is_flag=True, help="Also without proof: you sign for what is lost.")
 @click.option("--confirm", default=None, metavar="CLUSTER", help="The cluster's name, for --accept-loss.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option(
-    "--config",
-    "path",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default=configuration.PATH,
-    show_default=True,
-    help="The controller's configuration.",
-)
+@json_option
+@config_option
 def failover(
     target: str,
     execute: bool,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 import click
 
-from failover import config as configuration
+from failover.cli_options import config_option, json_option
 from failover.etcd_dcs import EtcdDcs, LeaseGone, NotAnswered
 from failover.etcd_json import Entry, EtcdAnswerWrong
 from failover.failover_cli import DcsNotSeen
@@ -91,22 +90,6 @@ def written(dcs: EtcdDcs, transaction: Transaction) -> bool:
         raise DcsNotSeen(f"the change may have been made: {error}", hint=HoldChanged.hint) from error
 
 
-def _options(command: Callable[..., Any]) -> Callable[..., Any]:
-    for option in (
-        click.option("--json", "as_json", is_flag=True, help="Print JSON."),
-        click.option(
-            "--config",
-            "path",
-            type=click.Path(path_type=Path, dir_okay=False),
-            default=configuration.PATH,
-            show_default=True,
-            help="The controller's configuration.",
-        ),
-    ):
-        command = option(command)
-    return command
-
-
 @click.group()
 def hold() -> None:
     """Ask the controllers to keep still: no takeover, no switchover, until it is cleared."""
@@ -115,7 +98,8 @@ def hold() -> None:
 @hold.command("set")
 @click.option("--by", required=True, help="Who asks; the name that is written down.")
 @click.option("--reason", default="", help="Why; others read it before they clear the hold.")
-@_options
+@json_option
+@config_option
 def set_hold(by: str, reason: str, as_json: bool, path: Path) -> int:
     """Set the hold. A takeover that has taken the lock already is carried through.
 
@@ -135,7 +119,8 @@ def set_hold(by: str, reason: str, as_json: bool, path: Path) -> int:
 
 
 @hold.command("clear")
-@_options
+@json_option
+@config_option
 def clear_hold(as_json: bool, path: Path) -> int:
     """Clear the hold, whoever set it. That there is none is no error.
 
@@ -150,7 +135,8 @@ def clear_hold(as_json: bool, path: Path) -> int:
 
 
 @hold.command("show")
-@_options
+@json_option
+@config_option
 def show_hold(as_json: bool, path: Path) -> int:
     """Whether a hold is set, by whom, since when and why.
 

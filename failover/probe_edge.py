@@ -8,10 +8,9 @@ second (reference shape: four observers, two edges: four), and each costs the ap
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from failover.bounded_http import NoAnswer, get
 from failover.publication import EdgeSeen, EdgeState
@@ -82,26 +81,3 @@ def refusal(status: int, body: bytes) -> str:
     except (ValueError, KeyError, TypeError, AttributeError):
         return f"status {status}"
     return " ".join(str(reason).split()) or f"status {status}"
-
-
-class Ledger(Protocol):
-    """Where a watch writes what it found."""
-
-    def take_edge(self, site: str, asked: EdgeAsked) -> None: ...
-
-
-class EdgeWatch:
-    """Asks one edge every PERIOD_S, in a thread of its own."""
-
-    def __init__(
-        self, site: str, address: str, port: int, ledger: Ledger, clock_ms: Callable[[], int]
-    ) -> None:
-        self.name = f"edge-{site}"
-        self._site, self._address, self._port = site, address, port
-        self._ledger, self._clock_ms = ledger, clock_ms
-
-    def run(self, stopped: Callable[[], bool]) -> None:
-        while not stopped():
-            began = time.monotonic()
-            self._ledger.take_edge(self._site, ask(self._address, self._port, self._clock_ms))
-            time.sleep(max(0.0, PERIOD_S - (time.monotonic() - began)))

@@ -7,9 +7,8 @@ It is asked for what it knows itself: `GET /health` of etcd 3.4.23 is a write th
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from failover.bounded_http import NoAnswer, post
 from failover.publication import Detail, MemberSeen
@@ -60,26 +59,3 @@ def trouble(status: int, body: bytes) -> str:
     if str(told.get("leader", "0")) == "0":
         return "no leader"
     return "; ".join(str(error).strip() for error in told.get("errors", ()))
-
-
-class Ledger(Protocol):
-    """Where a watch writes what it found."""
-
-    def take_member(self, name: str, probe: Probe) -> None: ...
-
-
-class MemberWatch:
-    """Asks one member every PERIOD_S, in a thread of its own."""
-
-    def __init__(
-        self, member: str, address: str, port: int, ledger: Ledger, clock_ms: Callable[[], int]
-    ) -> None:
-        self.name = f"dcs-{member}"
-        self._member, self._address, self._port = member, address, port
-        self._ledger, self._clock_ms = ledger, clock_ms
-
-    def run(self, stopped: Callable[[], bool]) -> None:
-        while not stopped():
-            began = time.monotonic()
-            self._ledger.take_member(self._member, ask(self._address, self._port, self._clock_ms))
-            time.sleep(max(0.0, PERIOD_S - (time.monotonic() - began)))

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from failover import config as configuration
-from failover import figures, planner
+from failover import figures, planner, probe_edge, probe_member
 from failover.advisor import Advisor
 from failover.assembly import Assembly
 from failover.candidates import last_primary
@@ -26,10 +26,9 @@ from failover.executor import Answer, Executor
 from failover.observer import Ended, Publisher, Sight, monotonic_ms, start
 from failover.planned_restart import WithRestart, state_of_primary
 from failover.planner import Decision
-from failover.probe_edge import EdgeWatch
-from failover.probe_member import MemberWatch
 from failover.probe_patroni import PatroniWatch, WithPatroni
 from failover.probe_sql import SqlProbe
+from failover.repeated import Repeated
 from failover.table import Action
 from failover.view import NotSeen, View
 
@@ -141,9 +140,22 @@ def observe(config: Config, sight: Sight, ended: Ended) -> None:
         )
         for host, watch in patronis.items()
     }
-    edges = [EdgeWatch(edge.site, edge.address, edge.port, sight, monotonic_ms) for edge in config.edges]
+    edges = [
+        Repeated(
+            f"edge-{edge.site}",
+            probe_edge.PERIOD_S,
+            partial(probe_edge.ask, edge.address, edge.port, monotonic_ms),
+            partial(sight.take_edge, edge.site),
+        )
+        for edge in config.edges
+    ]
     members = [
-        MemberWatch(member.name, member.address, member.port, sight, monotonic_ms)
+        Repeated(
+            f"dcs-{member.name}",
+            probe_member.PERIOD_S,
+            partial(probe_member.ask, member.address, member.port, monotonic_ms),
+            partial(sight.take_member, member.name),
+        )
         for member in config.members
     ]
     publisher = Publisher(config.me, config.site, sight, config.dcs())

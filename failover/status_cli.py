@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from failover import config as configuration
+from failover.cli_options import config_option, json_option
 from failover.clients_way import SILENT, UNKNOWN, EdgeRow, PoolerRow
 from failover.dcs_members import MemberRow
 from failover.freshness import NEVER_MS
@@ -33,15 +33,8 @@ COLOURS = {"yes": "green", "no": "red", "unknown": "yellow", "reachable": "green
 
 @click.command()
 @click.option("--watch", is_flag=True, help="Show it again every second until Ctrl-C.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option(
-    "--config",
-    "path",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default=configuration.PATH,
-    show_default=True,
-    help="The controller's configuration.",
-)
+@json_option
+@config_option
 def status(watch: bool, as_json: bool, path: Path) -> int:
     """Sites, hosts, roles, lag, site-safe, who may take over and why not.
 

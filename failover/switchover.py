@@ -308,9 +308,15 @@ class Switchover:
         )
 
     def _wait_while_mine(self, holds: Callable[[], bool], limit_s: float) -> bool:
-        """As `_wait`, and ends with False as soon as another has the lock."""
-        self._wait(lambda: bool(self._successor()) or holds(), limit_s)
-        return not self._successor() and holds()
+        """Whether it came to hold within the limit, while nobody else had the lock."""
+        end = self.now() + limit_s
+        while not self._successor():
+            if holds():
+                return True
+            if self.now() >= end:
+                return False
+            self.rest(CALM_S)
+        return False
 
     def _successor(self) -> str:
         """Who has taken the lock from the candidate since; "" as far as etcd tells."""

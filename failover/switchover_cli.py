@@ -14,7 +14,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from failover import config as configuration
+from failover.cli_options import config_option, json_option
 from failover.config import Config
 from failover.handover import poolers_of
 from failover.looker import LOOK_S, Looker, read_config
@@ -39,18 +39,11 @@ Command = Callable[..., Any]
 
 def _options(command: Command) -> Command:
     for option in (
-        click.option("--json", "as_json", is_flag=True, help="Print JSON."),
+        json_option,
         click.option(
             "--without", multiple=True, help="An application host that is off: its pooler is not waited for."
         ),
-        click.option(
-            "--config",
-            "path",
-            type=click.Path(path_type=Path, dir_okay=False),
-            default=configuration.PATH,
-            show_default=True,
-            help="The controller's configuration.",
-        ),
+        config_option,
     ):
         command = option(command)
     return command

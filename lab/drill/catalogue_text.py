@@ -52,11 +52,11 @@ from when it left to when it was back). What could
 not be seen is in doubt, and the drill then not passed.
 
 A client has *no way in* when its edge stands in a site that is lost or cut off from the primary; clients that
-know both edges (the bidders) count all the same, but for a request that reached nobody at such an edge. Edges
-are closed from the fault to the heal only. After it such an edge counts, for everybody, from its first
-acknowledgement, and at the latest {CUT_BACK_S:g} s after a cut (a health check that hangs in it, the next
-one, a first answer) or {POWER_BACK_S:g} s after the power was off (its machines boot); one that is later was
-out since the heal. A check that saw no request is in doubt, never passed.
+know both edges (the bidders) always count, but for a request that reached nobody at such an edge. Edges are
+closed from the fault to the heal only. After it such an edge counts from its first acknowledgement, and at
+the latest {CUT_BACK_S:g} s after a cut (a health check that hangs in it, the next one, a first answer) or
+{POWER_BACK_S:g} s after the power was off (its machines boot); one that is later was out since the heal. A
+check that saw no request is in doubt, never passed.
 """
 
 ONCE = {Once.HELD: "from the hold on", Once.LOCKED: "from when the candidate has the lock"}

@@ -1,9 +1,8 @@
 """Edges without a way in: closed from the fault to the heal, then a bounded time to come back. Pure.
 
 An edge that was closed counts again from its first acknowledgement after the heal, and after the bound in
-any case: a request that it could not serve before has not failed because of the heal. While the fault lasts
-clients of one edge (the canaries) are not counted there; clients that know every edge (bidders, lives of
-tenders) are, but for a request that reached nobody: they take the next edge at once.
+any case. Clients of one edge (the canaries) are not counted before; clients that know every edge (bidders,
+lives of tenders) always are, but for a request that reached nobody there: they take the next edge at once.
 """
 
 from __future__ import annotations
@@ -36,8 +35,6 @@ class Edges:
         """Whether a request says something about the service, not only about the way to it."""
         if attempt.edge not in self.back or attempt.sent_at >= self.back[attempt.edge]:
             return True
-        if attempt.sent_at >= self.heal:
-            return False
         return not stream_name(attempt.stream).startswith(CANARY) and not reached_nobody(attempt)
 
     def closed_to(self, stream: str) -> bool:

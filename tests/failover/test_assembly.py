@@ -140,6 +140,8 @@ def test_positions_prove_nothing(read: dict[str, Entry], lsn: int) -> None:
         ({}, True),
         (OUTSIDE, False),
         ({"patroni/sync": Entry('{"leader":"dj-db2","sync_standby":"gg-db1"}', 20)}, False),  # another's
+        # The lock's holder was to take it over, and has not: /sync decides who may be.
+        ({"patroni/sync": Entry('{"leader":"dj-db2","sync_standby":"dj-db1,gg-db1"}', 20)}, True),
         (ASYNC, False),
         ({"patroni/config": Entry('{"synchronous_mode": "quorum"}', 30)}, False),
         ({"patroni/sync": Entry('{"leader":"dj-db1","quorum":1,"sync_standby":"dj-db2,gg-db1"}', 20)}, False),
