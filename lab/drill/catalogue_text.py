@@ -111,8 +111,9 @@ def _besides(expect: Expect) -> str:
         said.append(f"no way in at: {', '.join(role.strip('{}') for role in expect.no_way_in)}")
     if expect.heal_outage_s != Expect(()).heal_outage_s:
         said.append(f"outage at the heal: {expect.heal_outage_s:g} s")
-    if expect.inside_clients:
-        said.append("clients inside the site go on writing to the old primary, some cancel")
+    if expect.insiders:
+        site = expect.insiders.site.strip("{}")
+        said.append(f"clients at {site} go on writing to the old primary, some cancel")
     if expect.leaves_sync:
         who = ", ".join(role.strip("{}") for role in expect.leaves_sync)
         said.append(

@@ -62,9 +62,9 @@ class InsidePlan:
     edge: str  # URL of the site's own edge
     operator_key: str
     journal: str
-    clients: int = 4  # straight to PostgreSQL
-    edge_clients: int = 2
-    cancelling: int = 2  # so many of them cancel
+    clients: int  # straight to PostgreSQL
+    edge_clients: int
+    cancelling: int  # so many of the former cancel
     period_s: float = 0.25
     cancel_after_s: float = 0.6
     give_up_s: float = 8.0  # a COMMIT that takes longer is given up by closing the connection

@@ -14,6 +14,7 @@ from lab.drill.driver import CLONE
 from lab.drill.errors import NotSteady
 from lab.drill.inside import DirectClient, InsidePlan
 from lab.drill.journal import attempts
+from lab.drill.matrix import Insiders
 from lab.drill.operations import Outcome
 from replication.access import DATABASE, SERVICE_ROLE
 
@@ -23,12 +24,12 @@ PORT = 5432
 
 
 @contextlib.contextmanager
-def clients_inside(drill: Drill, site: str) -> Iterator[None]:
-    """Clients at a site who write to the primary that is there now, while the context lasts."""
+def clients_inside(drill: Drill, site: str, insiders: Insiders) -> Iterator[None]:
+    """Clients at a site who write to the host that is the primary now, while the context lasts."""
     topology, primary = drill.lab.topology, drill.cast["primary"][0]
     app = topology.site(site).hosts_with(HostRole.APP)[0].name
     path = drill.evidence.folder / ".inside-plan.json"
-    plan_of(drill, site, primary).write(path)
+    plan_of(drill, site, primary, insiders).write(path)
     argv = ["ip", "netns", "exec", drill.lab.names.machine(app), sys.executable, "-m", "lab.drill.inside"]
     with (drill.evidence.folder / "logs" / "inside.log").open("ab") as log:
         process = subprocess.Popen(
@@ -68,7 +69,7 @@ def await_first(drill: Drill) -> None:
     raise NotSteady(f"no client inside was acknowledged within {FIRST_S:g} s")
 
 
-def plan_of(drill: Drill, site: str, primary: str) -> InsidePlan:
+def plan_of(drill: Drill, site: str, primary: str, insiders: Insiders) -> InsidePlan:
     """The plan of the clients inside a site."""
     secrets, address = drill.lab.secrets, drill.lab.topology.host(primary).address
     password = secrets.app_service
@@ -82,4 +83,7 @@ def plan_of(drill: Drill, site: str, primary: str) -> InsidePlan:
         edge=drill.plan.edges[site],
         operator_key=secrets.app_operator_key,
         journal=str(drill.evidence.inside),
+        clients=insiders.direct,
+        edge_clients=insiders.at_edge,
+        cancelling=insiders.cancelling,
     )

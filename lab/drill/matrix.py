@@ -76,6 +76,19 @@ Step = Break | Mend | Switchover
 
 
 @dataclass(frozen=True, slots=True)
+class Insiders:
+    """Clients who stand at an application host of a site and write to the old primary, whoever it is now.
+
+    Some write straight to PostgreSQL, past every pooler and edge; of them some cancel a COMMIT that waits.
+    """
+
+    site: str  # its role
+    direct: int = 4
+    at_edge: int = 2
+    cancelling: int = 2
+
+
+@dataclass(frozen=True, slots=True)
 class Expect:
     """What must hold. Durations are what clients see, in seconds.
 
@@ -99,7 +112,7 @@ class Expect:
     way_back_s: float = CUT_BACK_S
     no_failed_request: bool = False  # also while the "fault" acts: for a switchover
     slowest_request_s: float | None = None
-    inside_clients: str | None = None  # role of the site with clients inside, some of whom cancel
+    insiders: Insiders | None = None
     answers_held: bool = False  # what was sent before may be answered when the frozen primary wakes
     cancels: bool = False  # a cancelled COMMIT must have been seen there
     leaves_sync: tuple[str, ...] = ()  # roles that must be out of /sync until the heal, and then back

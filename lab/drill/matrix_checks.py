@@ -151,7 +151,7 @@ def one_acknowledging(facts: Facts, wanted: Wanted) -> Held | None:
     In doubt when no client inside was acknowledged, or none went on after the heal. `answers_held`: a COMMIT
     that was sent before may be answered when the host wakes; whether it is lost the audit says.
     """
-    if wanted.expect.inside_clients is None:
+    if wanted.expect.insiders is None:
         return None
     seen = facts.inside
     if seen is None or not seen.acknowledged or not seen.after_heal:

@@ -68,10 +68,10 @@ def under_fault(drill: Drill, load: LoadProcess, expect: Expect) -> None:
 
 
 def _insiders(drill: Drill, expect: Expect) -> AbstractContextManager[None]:
-    if expect.inside_clients is None:
+    if expect.insiders is None:
         return nullcontext()
-    (site,) = matrix.resolve(expect.inside_clients, drill.cast)
-    return clients_inside(drill, site)
+    (site,) = matrix.resolve(expect.insiders.site, drill.cast)
+    return clients_inside(drill, site, expect.insiders)
 
 
 def scenario_of(drill: Drill) -> MatrixScenario:

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from lab.drill.matrix import MATRIX_BOUNDS, Break, Expect, MatrixScenario, Mend, Once, Switchover, scenario
+from lab.drill.matrix import (
+    MATRIX_BOUNDS,
+    Break,
+    Expect,
+    Insiders,
+    MatrixScenario,
+    Mend,
+    Once,
+    Switchover,
+    scenario,
+)
 from lab.drill.matrix_edges import POWER_BACK_S
 
 POWER_CUT, PARTITION, FREEZE = "power-cut", "partition", "freeze"
@@ -12,7 +22,12 @@ KILL, STOP = "kill-process", "stop-process"
 STAYS = ("{primary}",)
 IN_SITE = ("{in_site_standby}",)
 AT_BACKUP = ("{backup_db}",)
-HOME = "{home}"
+# Where a cut or a silence leaves the old primary alive: all that its own site's clients can do to it.
+INSIDE = Insiders("{home}")
+# Where it dies or hands over: few, and straight, to see whether it acknowledges when it is back. Past
+# the poolers, so a switchover does not hold them.
+STRAIGHT = Insiders("{home}", direct=2, at_edge=0, cancelling=1)
+STRAIGHT_FROM_BACKUP = Insiders("{backup}", direct=2, at_edge=0, cancelling=1)
 ANYWHERE = ("{db_hosts}",)
 ONE = (1, 1)
 AT_MOST_ONE = (0, 1)
@@ -29,7 +44,7 @@ LOSSES = (
         ("주 데이터베이스 서버 상실", "Loss of the primary's host"),
         ("같은 센터의 예비 서버가 5초 안에 이어받는다", "the in-site standby takes over within 5 s"),
         (Break(POWER_CUT, "{primary}"),),
-        Expect(IN_SITE, takeovers=ONE),
+        Expect(IN_SITE, takeovers=ONE, insiders=STRAIGHT),
     ),
     scenario(
         "standby-loss",
@@ -50,14 +65,20 @@ LOSSES = (
         ("주 센터 전원 상실(약식)", "Loss of the primary site, without the tender"),
         ("백업 센터가 5초 안에 이어받는다", "the backup takes over within 5 s"),
         (Break(POWER_CUT, "{home}"),),
-        Expect(AT_BACKUP, takeovers=ONE, no_way_in=("{home}",), way_back_s=POWER_BACK_S),
+        Expect(
+            AT_BACKUP,
+            takeovers=ONE,
+            no_way_in=("{home}",),
+            way_back_s=POWER_BACK_S,
+            insiders=STRAIGHT_FROM_BACKUP,
+        ),
     ),
     scenario(
         "double-fault",
         ("예비 서버에 이어 주 서버 상실", "The in-site standby, then the primary"),
         ("백업 센터가 5초 안에 이어받는다", "the backup takes over within 5 s of the second loss"),
         (Break(POWER_CUT, "{in_site_standby}"), Break(POWER_CUT, "{primary}", after_s=(7.0, 9.0))),
-        Expect(AT_BACKUP, takeovers=ONE),
+        Expect(AT_BACKUP, takeovers=ONE, insiders=STRAIGHT),
     ),
     scenario(
         "stale-returns-first",
@@ -78,6 +99,7 @@ LOSSES = (
             outage_expected=True,
             hold_s=12.0,
             return_s=60.0,
+            insiders=STRAIGHT,
         ),
         LONG_OUTAGE,
     ),
@@ -100,44 +122,42 @@ NETWORK = (
             "the backup takes over within 5 s; no clean acknowledgement from inside is lost",
         ),
         (Break(PARTITION, "{home}+clients"),),
-        Expect(
-            AT_BACKUP, takeovers=ONE, no_way_in=("{home}",), inside_clients=HOME, cancels=True, hold_s=8.0
-        ),
+        Expect(AT_BACKUP, takeovers=ONE, no_way_in=("{home}",), insiders=INSIDE, cancels=True, hold_s=8.0),
     ),
     scenario(
         "wan-cut",
         ("센터 간 회선 단절(증인은 양쪽을 봄)", "WAN cut between the sites; both see the witness"),
         ("주 서버는 그대로, 확인이 5초 넘게 멈추지 않는다", "nothing moves; no commit waits longer than 5 s"),
         (Break(PARTITION, "{home}-{backup}"),),
-        Expect(STAYS, no_way_in=("{backup}",), inside_clients=HOME, hold_s=8.0),
+        Expect(STAYS, no_way_in=("{backup}",), insiders=INSIDE, hold_s=8.0),
     ),
     scenario(
         "asymmetric-cut-out",
         ("일방 단절: 주에서 백업으로", "One-way cut: from the primary site to the backup"),
         ("주 서버는 그대로, 확인이 5초 넘게 멈추지 않는다", "nothing moves; no commit waits longer than 5 s"),
         (Break(PARTITION, "{home}>{backup}"),),
-        Expect(STAYS, no_way_in=("{backup}",), inside_clients=HOME, hold_s=8.0),
+        Expect(STAYS, no_way_in=("{backup}",), insiders=INSIDE, hold_s=8.0),
     ),
     scenario(
         "asymmetric-cut-in",
         ("일방 단절: 백업에서 주로", "One-way cut: from the backup to the primary site"),
         ("주 서버는 그대로, 확인이 5초 넘게 멈추지 않는다", "nothing moves; no commit waits longer than 5 s"),
         (Break(PARTITION, "{backup}>{home}"),),
-        Expect(STAYS, no_way_in=("{backup}",), inside_clients=HOME, hold_s=8.0),
+        Expect(STAYS, no_way_in=("{backup}",), insiders=INSIDE, hold_s=8.0),
     ),
     scenario(
         "replication-cut",
         ("복제만 단절", "Only replication is cut"),
         ("주 서버는 그대로, 확인이 5초 넘게 멈추지 않는다", "nothing moves; no commit waits longer than 5 s"),
         (Break("replication-cut", "{home}-{backup}"),),
-        Expect(STAYS, inside_clients=HOME, hold_s=8.0),
+        Expect(STAYS, insiders=INSIDE, hold_s=8.0),
     ),
     scenario(
         "wan-flapping",
         ("회선이 붙었다 끊겼다 함", "The WAN flaps"),
         ("주 서버는 그대로, 헛된 절체가 없다", "nothing moves, no needless takeover"),
         (Break("flap", "{home}-{backup}"),),
-        Expect(STAYS, no_way_in=("{backup}",), inside_clients=HOME, hold_s=20.0),
+        Expect(STAYS, no_way_in=("{backup}",), insiders=INSIDE, hold_s=20.0),
     ),
     scenario(
         "wan-slow",
@@ -172,6 +192,7 @@ DCS = (
             way_back_s=POWER_BACK_S,
             hold_s=26.0,
             return_s=60.0,
+            insiders=STRAIGHT_FROM_BACKUP,
         ),
         LONG_OUTAGE,
     ),
@@ -200,28 +221,28 @@ PROCESSES = (
         ("PostgreSQL 강제 종료", "PostgreSQL is killed"),
         ("제자리에서든 예비에서든 5초 안에 다시 선다", "back within 5 s, in place or at the in-site standby"),
         (Break(KILL, "{primary}:postgres"),),
-        Expect(("{primary}", "{in_site_standby}"), takeovers=AT_MOST_ONE),
+        Expect(("{primary}", "{in_site_standby}"), takeovers=AT_MOST_ONE, insiders=STRAIGHT),
     ),
     scenario(
         "postgres-frozen",
         ("PostgreSQL 정지(응답 없음)", "PostgreSQL stands still"),
         ("같은 센터의 예비 서버가 5초 안에 이어받는다", "the in-site standby takes over within 5 s"),
         (Break(STOP, "{primary}:postgres"),),
-        Expect(IN_SITE, takeovers=ONE, inside_clients=HOME, answers_held=True),
+        Expect(IN_SITE, takeovers=ONE, insiders=INSIDE, answers_held=True),
     ),
     scenario(
         "patroni-killed",
         ("Patroni 강제 종료", "Patroni is killed"),
         ("5초 안에 다시 서고 손실이 없다", "back within 5 s, in place or at the in-site standby"),
         (Break(KILL, "{primary}:patroni"),),
-        Expect(("{primary}", "{in_site_standby}"), takeovers=AT_MOST_ONE),
+        Expect(("{primary}", "{in_site_standby}"), takeovers=AT_MOST_ONE, insiders=STRAIGHT),
     ),
     scenario(
         "patroni-frozen",
         ("Patroni 정지(응답 없음)", "Patroni stands still"),
         ("같은 센터의 예비 서버가 5초 안에 이어받는다", "the in-site standby takes over within 5 s"),
         (Break(STOP, "{primary}:patroni"),),
-        Expect(IN_SITE, takeovers=ONE, inside_clients=HOME, hold_s=8.0),
+        Expect(IN_SITE, takeovers=ONE, insiders=INSIDE, hold_s=8.0),
     ),
     scenario(
         "host-frozen",
@@ -231,7 +252,7 @@ PROCESSES = (
             "the in-site standby takes over within 5 s; the host that wakes acknowledges nothing",
         ),
         (Break(FREEZE, "{primary}"),),
-        Expect(IN_SITE, takeovers=ONE, inside_clients=HOME, answers_held=True, hold_s=36.0),
+        Expect(IN_SITE, takeovers=ONE, insiders=INSIDE, answers_held=True, hold_s=36.0),
     ),
     scenario(
         "clock-jump",
@@ -249,14 +270,14 @@ DISKS = (
         ("주 서버 디스크 가득 참", "The primary's disk is full"),
         ("같은 센터의 예비 서버가 5초 안에 이어받는다", "the in-site standby takes over within 5 s"),
         (Break("disk-full", "{primary}"),),
-        Expect(IN_SITE, takeovers=ONE),
+        Expect(IN_SITE, takeovers=ONE, insiders=STRAIGHT),
     ),
     scenario(
         "disk-hang",
         ("주 서버 디스크가 멎음", "The primary's disk hangs"),
         ("같은 센터의 예비 서버가 5초 안에 이어받는다", "the in-site standby takes over within 5 s"),
         (Break("disk-hang", "{primary}"),),
-        Expect(IN_SITE, takeovers=ONE, inside_clients=HOME),
+        Expect(IN_SITE, takeovers=ONE, insiders=INSIDE),
     ),
     scenario(
         "slow-backup-disk",
@@ -278,7 +299,13 @@ PLANNED = (
         ("실패한 요청이 없고 1.5초를 넘는 요청이 없다", "no request fails, none takes longer than 1.5 s"),
         (Switchover("{backup_db}"),),
         Expect(
-            AT_BACKUP, takeovers=ONE, outage_s=1.5, no_failed_request=True, slowest_request_s=1.5, hold_s=3.0
+            AT_BACKUP,
+            takeovers=ONE,
+            outage_s=1.5,
+            no_failed_request=True,
+            slowest_request_s=1.5,
+            hold_s=3.0,
+            insiders=STRAIGHT,
         ),
     ),
     scenario(
@@ -289,7 +316,7 @@ PLANNED = (
             Switchover("{backup_db}", wait=False),
             Break(POWER_CUT, "{backup_db}", IN_THE_HOLD_S, Once.HELD),
         ),
-        Expect(("{primary}", "{in_site_standby}"), takeovers=(0, 3), outage_s=15.0),
+        Expect(("{primary}", "{in_site_standby}"), takeovers=(0, 3), outage_s=15.0, insiders=STRAIGHT),
     ),
     scenario(
         "switchover-new-primary-dies",
@@ -300,7 +327,7 @@ PLANNED = (
             Break(POWER_CUT, "{backup_db}", AFTER_THE_LOCK_S, Once.LOCKED),
         ),
         # A number may be left out (replication.fresh_timeline): two promotions raise it by two or three.
-        Expect(IN_SITE, takeovers=(2, 3)),
+        Expect(IN_SITE, takeovers=(2, 3), insiders=STRAIGHT),
     ),
     scenario(
         "switchover-primary-dies",
@@ -310,7 +337,7 @@ PLANNED = (
             Switchover("{backup_db}", wait=False),
             Break(POWER_CUT, "{primary}", IN_THE_HOLD_S, Once.HELD),
         ),
-        Expect(("{backup_db}", "{in_site_standby}"), takeovers=(1, 2), outage_s=10.0),
+        Expect(("{backup_db}", "{in_site_standby}"), takeovers=(1, 2), outage_s=10.0, insiders=STRAIGHT),
     ),
     scenario(
         "switchover-wan-cut",
@@ -320,7 +347,14 @@ PLANNED = (
             Switchover("{backup_db}", wait=False),
             Break(PARTITION, "{home}-{backup}", IN_THE_HOLD_S, Once.HELD),
         ),
-        Expect(ANYWHERE, takeovers=(0, 2), outage_s=15.0, no_way_in=("{home}", "{backup}"), hold_s=8.0),
+        Expect(
+            ANYWHERE,
+            takeovers=(0, 2),
+            outage_s=15.0,
+            no_way_in=("{home}", "{backup}"),
+            hold_s=8.0,
+            insiders=STRAIGHT,
+        ),
     ),
     scenario(
         "switchover-command-killed",
@@ -338,6 +372,7 @@ PLANNED = (
             takeovers=AT_MOST_ONE,
             no_failed_request=True,
             poolers_release_s=POOLERS_RELEASE_S,
+            insiders=STRAIGHT,
         ),
     ),
     scenario(
@@ -351,7 +386,13 @@ PLANNED = (
             Switchover("{backup_db}", wait=False),
             Break(KILL, "{db_hosts}:failover", AT_THE_HOLD_S, Once.HELD),
         ),
-        Expect(AT_BACKUP, takeovers=ONE, no_failed_request=True, poolers_release_s=POOLERS_RELEASE_S),
+        Expect(
+            AT_BACKUP,
+            takeovers=ONE,
+            no_failed_request=True,
+            poolers_release_s=POOLERS_RELEASE_S,
+            insiders=STRAIGHT,
+        ),
     ),
 )
 

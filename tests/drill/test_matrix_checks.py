@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lab.drill.case import CheckVerdict
-from lab.drill.matrix import MATRIX_BOUNDS, Expect
+from lab.drill.matrix import MATRIX_BOUNDS, Expect, Insiders
 from lab.drill.matrix_absence import Absence, absences
 from lab.drill.matrix_checks import Wanted, judge
 from lab.drill.matrix_edges import CUT_BACK_S, POWER_BACK_S
@@ -20,7 +20,7 @@ from lab.drill.rto import Gap, RoleSample
 from lab.lifecycle import BOOT_LIMIT_S
 from replication.unprotected import Intervals
 
-MOVES = Expect(("{in_site_standby}",), takeovers=(1, 1), inside_clients="{home}", cancels=True)
+MOVES = Expect(("{in_site_standby}",), takeovers=(1, 1), insiders=Insiders("{home}"), cancels=True)
 WANTED = Wanted(MOVES, frozenset({"dj-db2"}))
 GOOD = Facts(
     old="dj-db1",
