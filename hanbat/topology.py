@@ -103,7 +103,7 @@ class Replication(Part):
         "5s", "How long Patroni retries the DCS and PostgreSQL.", ge=parse("3s"), le=parse("30s")
     )
     wal_sender_timeout: Duration = setting(
-        "3s",
+        "2500ms",
         "A standby silent for this long is dropped; commits wait for it until then.",
         ge=parse("1s"),
         le=parse("60s"),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from backup_site import capacity
 from hanbat.topology import HostRole
 
 from ..replication.topologies import SHAPES
@@ -43,6 +44,54 @@ def test_haproxy_starts_and_answers_json_while_nothing_else_is_there(tmp_path: P
     assert "content-type: application/json" in answer
     assert "alive 200" in answer
     assert int(answer.strip().rsplit("\n", 1)[1]) > 0
+
+
+# An application that holds every request for two seconds. Of the clients in the queue behind the first ones all but
+# the last go away. Prints what the last one got, and which of those behind the application saw.
+GONE_AWAY = r"""
+import socket, subprocess, sys, threading, time
+address, places = sys.argv[1], int(sys.argv[2])
+seen = []
+
+def answer(line):
+    request = line.recv(65536)
+    if not request:
+        return  # a health check
+    seen.append(request.split(b" ")[1].decode())
+    time.sleep(2.0)
+    line.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+    line.close()
+
+def application():
+    door = socket.create_server((address, 8000), backlog=100)
+    while True:
+        threading.Thread(target=answer, args=(door.accept()[0],), daemon=True).start()
+
+def client(path):
+    line = socket.create_connection(("127.0.0.1", 80))
+    line.sendall(f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi".encode())
+    return line
+
+threading.Thread(target=application, daemon=True).start()
+subprocess.run(["haproxy", "-f", "/etc/hanbat/haproxy.cfg", "-D", "-q", "-p", "/run/haproxy.pid"], check=True)
+time.sleep(2.0)
+first = [client("/first") for _ in range(places)]
+time.sleep(0.5)
+gone = [client(f"/gone{number}") for number in range(3)]
+time.sleep(0.3)
+for line in gone:
+    line.close()
+stays = client("/stays")
+print(stays.recv(100).split()[1].decode(), sorted(set(seen) - {"/first", "/healthz/ready"}))
+"""
+
+
+def test_who_has_gone_away_while_waiting_at_the_edge_is_not_served(tmp_path: Path) -> None:
+    made = SHAPES["reference"]
+    places = capacity.sizes(made, made.host("gg-app1")).server_maxconn
+    command = f"python3 - {made.host('gg-app1').address} {places} <<'END'\n{GONE_AWAY}\nEND"
+    done = inside(made, made.host("gg-app1"), command, tmp_path)
+    assert done.stdout.strip() == "200 ['/stays']", done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(("shape", "host"), APP)
