@@ -46,8 +46,8 @@ def test_haproxy_starts_and_answers_json_while_nothing_else_is_there(tmp_path: P
     assert int(answer.strip().rsplit("\n", 1)[1]) > 0
 
 
-# An application that holds every request for two seconds. Of the clients in the queue behind the first ones all but
-# the last go away. Prints what the last one got, and which of those behind the application saw.
+# An application that holds every request for two seconds. Of the clients in the queue behind the first ones
+# all but the last go away. Prints what the last one got, and which of those behind the application saw.
 GONE_AWAY = r"""
 import socket, subprocess, sys, threading, time
 address, places = sys.argv[1], int(sys.argv[2])
