@@ -18,6 +18,7 @@ import socket
 import sys
 import threading
 import time
+from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -95,7 +96,7 @@ def outcome_of(error: psycopg2.Error | None, notices: list[str], commit_sent: bo
     return Outcome.UNKNOWN
 
 
-class Client:
+class Client(ABC):
     """One client: a write at a time, each on the journal before and after."""
 
     def __init__(self, plan: InsidePlan, number: int, journal: Journal, numbers: Numbers) -> None:
@@ -133,11 +134,11 @@ class Client:
             error=said,
         )
 
+    @abstractmethod
     def write(self, fields: dict[str, Any], key: str) -> tuple[Outcome, int | None, Any, str]:
         """One write: (outcome, status, answer, what was said besides)."""
-        raise NotImplementedError
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027
         """Nothing to close by default."""
 
 
