@@ -7,7 +7,7 @@ import logging
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from app import health, metrics
+from app import gone, health, metrics
 from app.api import views as api
 from app.database import Database
 from app.errors import AppError, Refusal
@@ -40,6 +40,7 @@ def create_app(settings: Settings) -> Flask:
     for blueprint in (api.blueprint, health.blueprint, metrics.blueprint, web.blueprint):
         app.register_blueprint(blueprint)
     metrics.install(app)
+    gone.install(app)
     app.register_error_handler(AppError, on_app_error)
     app.register_error_handler(HTTPException, on_http_error)
     app.register_error_handler(Exception, on_bug)
