@@ -38,7 +38,7 @@ def slow() -> Flask:
 def port(tmp_path: Path) -> Iterator[int]:
     with socket.create_server(("127.0.0.1", 0)) as door:
         number = door.getsockname()[1]
-    one_thread = "--workers 1 --worker-class gthread --threads 1 --no-control-socket".split()
+    one_thread = ["--workers", "1", "--worker-class", "gthread", "--threads", "1", "--no-control-socket"]
     process = subprocess.Popen(
         [
             sys.executable,
