@@ -25,6 +25,7 @@ What Patroni 4.1 does not do by itself, and nothing else:
 - A planned handover does without Patroni's pauses (`replication.quick_handover`).
 - After a takeover the third host is soon back in the sync set (`replication.short_naps`).
 - A returning host's unreplicated tail is kept before it is rewound or cloned (`replication.salvage_hook`).
+- A host is rewound only when there is room to write (`replication.room_to_rewind`).
 - WAL that no data directory points to is set aside before a directory is made anew, which would fail
   because of it (`replication.stray_wal`).
 - In `max_protection` it replaces `SyncHandler.set_synchronous_standby_names`, so that a commit
@@ -169,6 +170,7 @@ def _launch(config: Path) -> None:
         quick_handover,
         remote_sync,
         rewind_question,
+        room_to_rewind,
         salvage_hook,
         salvage_settings,
         same_timeline,
@@ -189,6 +191,7 @@ def _launch(config: Path) -> None:
     offered_lock.install()
     fresh_lease.install()
     rewind_question.install()
+    room_to_rewind.install()
     short_naps.install()
     cleaned_beside.install()
     quick_handover.install()
