@@ -158,6 +158,22 @@ def test_wal_in_a_directory_of_its_own_is_kept_and_rewound(both: Pair, linked: t
     wait_replayed(both)
 
 
+def test_a_tail_that_ends_with_a_switch_of_segments_is_whole(both: Pair) -> None:
+    """Planted: the server had reached the next segment, and the tail seemed to be cut before that."""
+    both.take_over()
+    both.old.sql(PAYMENT)
+    both.old.sql("SELECT pg_switch_wal()")
+    both.old.control("-m", "immediate", "stop")
+    (both.old.data / "standby.signal").touch()  # as Patroni starts it, and stops it for the rewind
+    both.old.control("start")
+    both.old.control("-m", "fast", "stop")
+    manifest = kept(both, settings(both))
+    assert (manifest.decoded, manifest.committed, manifest.records) == ("yes", 1, 2), manifest.notes
+    assert manifest.end_lsn is not None
+    assert manifest.end_lsn.endswith("000000")
+    both.old.rewind(both.new)
+
+
 def wait_replayed(both: Pair) -> None:
     position = both.new.sql("SELECT pg_current_wal_flush_lsn()")[0][0]
     end = time.monotonic() + 20
