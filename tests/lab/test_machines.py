@@ -303,7 +303,7 @@ def test_a_host_with_a_hanging_disk_can_lose_its_power(lab: Lab) -> None:
         assert lab.run("dj1", ["cat", f"{volume}/kept"], timeout_s=5).stdout == "kept\n"
 
 
-@pytest.mark.parametrize(("volume", "bytes_"), zip(VOLUMES, (3 << 30, 2 << 30), strict=True))
+@pytest.mark.parametrize(("volume", "bytes_"), [(VOLUMES[0], 3 << 30), (VOLUMES[1], 2 << 30)])
 def test_a_database_host_has_bounded_disks_of_postgres(lab: Lab, volume: str, bytes_: int) -> None:
     words = ["stat", "--file-system", "--format=%T %b %S", volume]
     kind, blocks, size = lab.run("gg1", words, timeout_s=5).stdout.split()
