@@ -122,7 +122,7 @@ def fault(make: Callable[[], Lab], name: str, target: str, as_json: bool) -> Non
     TARGET: power-cut HOST|SITE; freeze HOST; partition SITE-SITE, "SITE>SITE" (one way), SITE, SITE+clients,
     HOST; replication-cut SITE-SITE; flap SITE-SITE|SITE[:cut=,every=]; kill HOST:UNIT;
     wan all|SITE-SITE[:delay=,jitter=,loss=]; kill-process, stop-process HOST:PROGRAM; clock HOST;
-    disk-full, disk-hang, disk-slow HOST. power-on HOST|SITE heals a power cut.
+    disk-full, disk-full-wal, disk-hang, disk-slow HOST. power-on HOST|SITE heals a power cut.
     docs/operating-the-lab.md has examples.
     """
     the_lab = make()

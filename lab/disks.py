@@ -1,7 +1,7 @@
-"""A file system with a bound under each database host's /var/lib/postgresql, so that it can be full,
+"""Two file systems with a bound at each database host, for data and for WAL, so that they can be full,
 hang or be slow without touching the computer's own disk.
 
-It is a sparse ext4 image in the machine's folder over a loop device, which the kernel frees by itself
+Each is a sparse ext4 image in the machine's folder over a loop device, which the kernel frees by itself
 with the last mount. A frozen file system holds back every write, also those of processes that are to
 die, so whatever ends a machine thaws it too.
 """
@@ -25,9 +25,8 @@ from lab.cgroups import Cgroup
 from lab.errors import LabError
 from lab.identity import Names
 from lab.machine import Machine
+from replication import layout
 
-POINT = "var/lib/postgresql"
-SIZE_BYTES = 3 << 30
 FIFREEZE, FITHAW = 0xC0045877, 0xC0045878
 # `assume_storage_prezeroed`: the image is new and sparse, so nothing needs to be zeroed.
 MKFS = (
@@ -51,22 +50,43 @@ SYS_BLOCK = Path("/sys/block")
 DETACH_LIMIT_S = 10.0
 
 
-def has_disk(host: Host) -> bool:
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """One of a database host's volumes. `folder`: where it is mounted, without the leading slash."""
+
+    folder: str
+    image: str
+    size_bytes: int
+
+
+DATA = Disk("var/lib/postgresql", "postgresql.img", 3 << 30)
+WAL = Disk(layout.WAL_MOUNT.lstrip("/"), "postgresql-wal.img", 2 << 30)
+DISKS = (DATA, WAL)
+
+
+def has_disks(host: Host) -> bool:
     return host.has(HostRole.DB)
 
 
-def point_of(machine: Machine) -> Path:
-    return machine.root / POINT
+def point_of(machine: Machine, disk: Disk) -> Path:
+    return machine.root / disk.folder
 
 
 def attach(machine: Machine) -> None:
-    """Mount the disk on the machine's mounted root; made at the first time. Twice is the same as once."""
-    point, image = point_of(machine), machine.folder / "postgresql.img"
+    """Mount the disks on the machine's mounted root; made at the first time. Twice is the same as once."""
+    for disk in DISKS:
+        _attach(machine, disk)
+
+
+def _attach(machine: Machine, disk: Disk) -> None:
+    point, image = point_of(machine, disk), machine.folder / disk.image
     if point in mounts.below(point):
         return
-    found, new = point.stat(), not image.exists()
+    point.mkdir(exist_ok=True)
+    # Debian's package makes the one for data; the other is to be of the same owner.
+    found, new = point_of(machine, DATA).stat(), not image.exists()
     if new:
-        _make(image, point)
+        _make(image, point, disk.size_bytes)
     # `noinit_itable`: a sparse image needs no zeroes behind its tables.
     options = "loop,discard,noatime,noinit_itable"
     commands.run(["mount", "-t", "ext4", "-o", options, str(image), str(point)])
@@ -76,12 +96,12 @@ def attach(machine: Machine) -> None:
         (point / "lost+found").rmdir()
 
 
-def _make(image: Path, content: Path) -> None:
+def _make(image: Path, content: Path, size_bytes: int) -> None:
     """A new image with what the machine's own disk has in that folder."""
     draft = image.with_suffix(".draft")
     draft.unlink(missing_ok=True)
     with draft.open("wb") as stream:
-        stream.truncate(SIZE_BYTES)
+        stream.truncate(size_bytes)
     commands.run([*MKFS, "-d", str(content), str(draft)])
     draft.rename(image)
 
@@ -111,7 +131,8 @@ def _ioctl(point: Path, request: int, already: int) -> None:
 
 def points_below(folder: Path) -> list[Path]:
     """Disks of database hosts that are mounted below a folder."""
-    return [point for point in mounts.below(folder) if str(point).endswith(f"/root/{POINT}")]
+    ends = tuple(f"/root/{disk.folder}" for disk in DISKS)
+    return [point for point in mounts.below(folder) if str(point).endswith(ends)]
 
 
 def thaw_below(folder: Path) -> None:
@@ -157,9 +178,9 @@ class Probe:
     seconds: float
 
 
-def probe(machine: Machine, *, limit_s: float) -> Probe:
+def probe(machine: Machine, disk: Disk, *, limit_s: float) -> Probe:
     """Write and sync a kilobyte. A write that is blocked is left to end when the disk lets it."""
-    point, group = point_of(machine), Cgroup(f"{machine.names.lab}/_probe")
+    point, group = point_of(machine, disk), Cgroup(f"{machine.names.lab}/_probe")
     group.create()
     prefix, variables = group.launcher()
     owner, file = point.stat(), point / ".hanbat-probe"

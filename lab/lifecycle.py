@@ -138,7 +138,7 @@ def _disks(lab: Lab, layers: image.Image) -> None:
 def mount(lab: Lab, host: str, lowerdir: str) -> None:
     """Mount a machine's disks; twice is the same as once."""
     lab.machine(host).mount(lowerdir)
-    if disks.has_disk(lab.topology.host(host)):
+    if disks.has_disks(lab.topology.host(host)):
         disks.attach(lab.machine(host))
 
 

@@ -21,6 +21,8 @@ OBSERVER_USER = "hanbat_observer"
 ETCD_UNITS = ("hanbat-etcd.service", "hanbat-dcs-steward.service")
 FAILOVER_UNIT = "hanbat-failover.service"
 GATEKEEPER_UNIT = "hanbat-gatekeeper.service"
+# An operator may mount a volume here: a full disk for data then leaves WAL its room, and the other way round.
+WAL_MOUNT = "/var/lib/postgresql-wal"
 # Evidence of what a returning host had alone: outside the data directory, which a re-clone removes.
 SALVAGE_DIR = "/var/lib/hanbat/salvage"
 # The record of intervals in which a standby was left out of the sync set (replication/unprotected.py).
@@ -59,6 +61,16 @@ def version_dir(topology: Topology) -> str:
 def data_dir(topology: Topology) -> str:
     """The data directory: Patroni makes it, and may remove it to clone the host anew."""
     return f"{version_dir(topology)}/{topology.cluster}"
+
+
+def wal_version_dir(topology: Topology) -> str:
+    """Folder of this major version's WAL; `postgres` owns it. A volume for WAL is mounted one above it."""
+    return f"{WAL_MOUNT}/{topology.postgresql.version}"
+
+
+def wal_dir(topology: Topology) -> str:
+    """Where `pg_wal` of a new data directory points to. Patroni removes and renames it: no mount point."""
+    return f"{wal_version_dir(topology)}/{topology.cluster}"
 
 
 def etcd_url(host: Host) -> str:

@@ -25,6 +25,9 @@ What Patroni 4.1 does not do by itself, and nothing else:
 - A planned handover does without Patroni's pauses (`replication.quick_handover`).
 - After a takeover the third host is soon back in the sync set (`replication.short_naps`).
 - A returning host's unreplicated tail is kept before it is rewound or cloned (`replication.salvage_hook`).
+- A host is rewound only when there is room to write (`replication.room_to_rewind`).
+- WAL that no data directory points to is set aside before a directory is made anew, which would fail
+  because of it (`replication.stray_wal`).
 - In `max_protection` it replaces `SyncHandler.set_synchronous_standby_names`, so that a commit
   always waits for a standby of another site (`replication.remote_sync`, ADR 0003).
 
@@ -140,11 +143,10 @@ def healthy_first(
         sleep(0.2)
 
 
-def _etcd_hosts(config: Path) -> tuple[str, ...]:
+def _document(config: Path) -> dict[str, Any]:
     import yaml
 
-    document = cast(dict[str, Any], yaml.safe_load(config.read_text(encoding="utf-8")))
-    return tuple(cast(list[str], document["etcd3"]["hosts"]))
+    return cast(dict[str, Any], yaml.safe_load(config.read_text(encoding="utf-8")))
 
 
 def _launch(config: Path) -> None:
@@ -168,24 +170,28 @@ def _launch(config: Path) -> None:
         quick_handover,
         remote_sync,
         rewind_question,
+        room_to_rewind,
         salvage_hook,
         salvage_settings,
         same_timeline,
         short_naps,
         shown_commit,
         stale_offer,
+        stray_wal,
         sync_swap,
     )
 
     check_version(__version__)
     mode, remote = protection(os.environ)
-    order = _etcd_hosts(config)
+    document = _document(config)
+    order = tuple(cast(list[str], document["etcd3"]["hosts"]))
     hosts = healthy_first(order, healthy=is_healthy, limit_s=DCS_WAIT_S, now=time.monotonic, sleep=time.sleep)
     os.environ["PATRONI_ETCD3_HOSTS"] = ",".join(hosts)
     etcd_home.install(order, is_healthy)
     offered_lock.install()
     fresh_lease.install()
     rewind_question.install()
+    room_to_rewind.install()
     short_naps.install()
     cleaned_beside.install()
     quick_handover.install()
@@ -202,6 +208,7 @@ def _launch(config: Path) -> None:
         dragging.install(*drag_bounds(os.environ))
     joined_number.install()  # before the salvage, which then sees each step that destroys a tail first
     salvage_hook.install(salvage_settings.load()).compare_what_is_left()
+    stray_wal.install(stray_wal.wal_dir(document))
     kept_set.install()
     sync_swap.install()
     fresh_timeline.install()  # after all that decides on a promotion: it claims the number also without /sync

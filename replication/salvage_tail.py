@@ -203,11 +203,10 @@ def _scan(
         found.trouble.append(f"pg_waldump does not tell where the WAL ends: {''.join(errors).strip()[-300:]}")
         return
     words = (*where, "-s", wal.format_lsn(last[0]), "-n", "1")
-    record = wal.record_at(programs.run("pg_waldump", *words, limit_s=limit_s))
-    if record is None:
+    found.end = wal.end_after(programs.run("pg_waldump", *words, limit_s=limit_s), known.segment_size)
+    if found.end is None:
         found.trouble.append(f"the last record, at {wal.format_lsn(last[0])}, cannot be read")
         return
-    found.end = wal.record_end(*record, known.segment_size)
     if found.end < known.end:
         found.cut = True
         found.trouble.append(

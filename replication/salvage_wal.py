@@ -25,6 +25,7 @@ COMMIT = re.compile(r"COMMIT(?:_PREPARED (?P<prepared>\d+):)? (?P<at>\d{4}-\S+ [
 SUBXACTS = re.compile(r"; subxacts: (?P<xids>[\d ]+)")
 RELATION = re.compile(r"rel (?P<rel>\d+/\d+/\d+)")
 STOPPED = re.compile(r"error in WAL record at (?P<lsn>[0-9A-F]+/[0-9A-F]+): (?P<why>.*)")
+SWITCH = ("XLOG", "SWITCH")
 CHANGES = {"UPDATE": "updated", "HOT_UPDATE": "updated", "DELETE": "deleted", "TRUNCATE": "truncated"}
 
 
@@ -215,7 +216,13 @@ def last_record(stderr: str) -> tuple[int, str] | None:
     return None
 
 
-def record_at(line: str) -> tuple[int, int] | None:
-    """Start and length of the record in one line of `pg_waldump`; None for any other line."""
+def end_after(line: str, size: int) -> int | None:
+    """Where WAL goes on after the record in one line of `pg_waldump`; None for any other line.
+
+    After a switch (`pg_switch_wal`, a backup's end) that is the next segment: the rest of this one is empty.
+    """
     found = RECORD.match(line)
-    return (parse_lsn(found["lsn"]), int(found["total"])) if found else None
+    if found is None:
+        return None
+    end = record_end(parse_lsn(found["lsn"]), int(found["total"]), size)
+    return end + -end % size if (found["rmgr"], found["desc"].strip()) == SWITCH else end

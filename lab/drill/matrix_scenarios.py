@@ -267,10 +267,21 @@ PROCESSES = (
 DISKS = (
     scenario(
         "disk-full",
-        ("주 서버 디스크 가득 참", "The primary's disk is full"),
+        ("주 서버 데이터 디스크 가득 참", "The primary's disk for data is full"),
         ("같은 센터의 예비 서버가 5초 안에 이어받는다", "the in-site standby takes over within 5 s"),
         (Break("disk-full", "{primary}"),),
         Expect(IN_SITE, takeovers=ONE, insiders=STRAIGHT),
+    ),
+    scenario(
+        "disk-full-wal",
+        ("주 서버 WAL 디스크 가득 참", "The primary's disk for WAL is full"),
+        (
+            "같은 센터의 예비 서버가 5초 안에 이어받고, 복구되면 모두 스스로 돌아온다",
+            "the in-site standby takes over within 5 s; whole again by itself after the heal",
+        ),
+        # Longer than the others: so the old primary tries to come back while it has no room.
+        (Break("disk-full-wal", "{primary}"),),
+        Expect(IN_SITE, takeovers=ONE, insiders=STRAIGHT, hold_s=15.0),
     ),
     scenario(
         "disk-hang",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from hanbat.errors import HanbatError, UnknownName
 from lab.faults.base import Fault
 from lab.faults.clock import Clock
-from lab.faults.disk import DiskFull, DiskHang, DiskSlow
+from lab.faults.disk import DiskFull, DiskFullWal, DiskHang, DiskSlow
 from lab.faults.flap import Flap
 from lab.faults.freeze import Freeze
 from lab.faults.links import POWER_CUT
@@ -32,7 +32,7 @@ FAULTS: dict[str, type[Fault]] = {
     each.name: each
     for each in (
         PowerCut, Partition, ReplicationCut, Flap, SlowWan, Freeze, Kill, KillProcess, StopProcess,
-        DiskFull, DiskHang, DiskSlow, Clock,
+        DiskFull, DiskFullWal, DiskHang, DiskSlow, Clock,
     )
 }  # fmt: skip
 

@@ -1,6 +1,6 @@
-"""Makes a file system slow. Run on its own: FOLDER CLOSED_S OPEN_S LIMIT_S.
+"""Makes file systems slow. Run on its own: CLOSED_S OPEN_S LIMIT_S FOLDER...
 
-It freezes and thaws in turn. Ended by a signal it thaws; after SIGKILL whoever heals must thaw.
+It freezes and thaws all of them in turn. Ended by a signal it thaws; after SIGKILL whoever heals must thaw.
 """
 
 from __future__ import annotations
@@ -16,20 +16,23 @@ FIFREEZE, FITHAW = 0xC0045877, 0xC0045878
 
 
 def main() -> None:
-    folder, closed_s, open_s, limit_s = sys.argv[1], *map(float, sys.argv[2:5])
+    closed_s, open_s, limit_s = map(float, sys.argv[1:4])
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    descriptors = [os.open(folder, os.O_RDONLY | os.O_DIRECTORY) for folder in sys.argv[4:]]
     end = time.monotonic() + limit_s
     try:
         while time.monotonic() < end:
-            with contextlib.suppress(OSError):
-                fcntl.ioctl(descriptor, FIFREEZE, 0)
+            for descriptor in descriptors:
+                with contextlib.suppress(OSError):
+                    fcntl.ioctl(descriptor, FIFREEZE, 0)
             time.sleep(closed_s)
-            fcntl.ioctl(descriptor, FITHAW, 0)
+            for descriptor in descriptors:
+                fcntl.ioctl(descriptor, FITHAW, 0)
             time.sleep(open_s)
     finally:
-        with contextlib.suppress(OSError):
-            fcntl.ioctl(descriptor, FITHAW, 0)
+        for descriptor in descriptors:
+            with contextlib.suppress(OSError):
+                fcntl.ioctl(descriptor, FITHAW, 0)
 
 
 if __name__ == "__main__":

@@ -38,9 +38,9 @@ ASKED_BY_THE_ISSUE = set(
     host-loss standby-loss backup-db-loss site-loss-quick site-isolated wan-cut witness-loss
     witness-then-site-loss etcd-leader-loss etcd-all-down asymmetric-cut-out asymmetric-cut-in replication-cut
     wan-flapping postgres-killed postgres-frozen patroni-killed patroni-frozen host-frozen double-fault
-    stale-returns-first disk-full disk-hang clock-jump everything-off wan-slow slow-backup-disk switchover
-    switchover-candidate-dies switchover-new-primary-dies switchover-primary-dies switchover-wan-cut
-    switchover-command-killed switchover-controller-killed
+    stale-returns-first disk-full disk-full-wal disk-hang clock-jump everything-off wan-slow slow-backup-disk
+    switchover switchover-candidate-dies switchover-new-primary-dies switchover-primary-dies
+    switchover-wan-cut switchover-command-killed switchover-controller-killed
     """.split()  # noqa: SIM905
 )
 

@@ -17,10 +17,12 @@ from hanbat.topology import Topology
 from lab import cuts, disks, faults, leftovers, wan
 from lab.cgroups import Cgroup, groups_of_lab
 from lab.errors import BadTarget, LabError
-from lab.faults import FAULTS, background, clock, disk_filler, flap, processes, slow_wan, values
+from lab.faults import FAULTS, background, clock, disk_filler, flap, processes, slow_wan, values, wal_filler
 from lab.faults.processes import Process, chosen
 from lab.identity import Names
 from lab.plan import plan
+from replication import layout
+from replication import salvage_wal as wal
 from tests.lab.shapes import small
 
 NAMES = Names("0a1b2c", Path("/nowhere"))
@@ -34,7 +36,7 @@ def topology(tmp_path: Path) -> Topology:
 def test_every_fault_is_known_by_its_name() -> None:
     assert set(FAULTS) == {
         "power-cut", "partition", "replication-cut", "flap", "wan", "freeze", "kill", "kill-process",
-        "stop-process", "disk-full", "disk-hang", "disk-slow", "clock",
+        "stop-process", "disk-full", "disk-full-wal", "disk-hang", "disk-slow", "clock",
     }  # fmt: skip
     assert all(name == each.name for name, each in FAULTS.items())
 
@@ -258,9 +260,10 @@ def test_a_command_is_its_interpreter_and_not_what_wraps_it(tmp_path: Path) -> N
 
 
 def test_a_disk_is_told_by_its_mount_point(monkeypatch: pytest.MonkeyPatch) -> None:
-    inside = Path("/s/machines/gg1/root/var/lib/postgresql")
-    monkeypatch.setattr("lab.mounts.below", lambda _: [inside, Path("/s/machines/gg1/root")])
-    assert disks.points_below(Path("/s")) == [inside]
+    root = Path("/s/machines/gg1/root")
+    inside = [root / "var/lib/postgresql-wal", root / "var/lib/postgresql"]
+    monkeypatch.setattr("lab.mounts.below", lambda _: [*inside, root, root / "var/lib/other"])
+    assert disks.points_below(Path("/s")) == inside
 
 
 def test_a_folder_that_is_no_disk_is_never_frozen(tmp_path: Path) -> None:
@@ -282,6 +285,63 @@ def test_loop_devices_of_this_lab_only(tmp_path: Path, monkeypatch: pytest.Monke
     assert disks.loops(names) == ["/dev/loop0", "/dev/loop2"]
     assert leftovers.Leftovers((), (), (), False, (), ("/dev/loop0",)).text() == "loop devices: /dev/loop0"
     assert leftovers.Leftovers((), (), (), False, (), ("/dev/loop0",)).any()
+
+
+def test_both_disks_of_a_host_are_thawed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever ends a machine: a write that is held back on one of them would keep its process."""
+    inside = [tmp_path / "root" / disk.folder for disk in disks.DISKS]
+    monkeypatch.setattr("lab.mounts.below", lambda _: inside)
+    thawed: list[Path] = []
+
+    def thaw(point: Path) -> None:
+        thawed.append(point)
+        raise LabError("one that cannot be thawed keeps no other one")
+
+    monkeypatch.setattr(disks, "thaw", thaw)
+    disks.thaw_below(tmp_path)
+    assert thawed == inside
+
+
+def test_wal_has_the_volume_that_the_product_names() -> None:
+    assert f"/{disks.WAL.folder}" == layout.WAL_MOUNT
+    assert len({disk.image for disk in disks.DISKS}) == len(disks.DISKS) == 2
+
+
+SIZE = 1 << 20
+
+
+def _segment(folder: Path, number: int, holds: int, timeline: int = 1) -> Path:
+    """A segment's file whose first page has another one's address, as PostgreSQL keeps them for later."""
+    path = folder / wal.segment_name(timeline, number, SIZE)
+    with path.open("wb") as stream:
+        stream.write(wal.PAGE_HEADER.pack(0xD110, 2, timeline, holds * SIZE))
+        stream.truncate(SIZE)
+    return path
+
+
+def test_segments_held_ready_are_told_from_those_in_use(tmp_path: Path) -> None:
+    folder = tmp_path / "15" / "hanbat"
+    folder.mkdir(parents=True)
+    (tmp_path / ".hanbat-filler").touch()
+    (folder / "archive_status").mkdir()
+    (folder / "00000002.history").touch()
+    (folder / "xlogtemp.12").touch()
+    assert wal_filler.held_ready(tmp_path) == []
+    for number in (5, 6):
+        _segment(folder, number, holds=number)
+    _segment(folder, 7, holds=7, timeline=2)
+    _segment(folder, 8, holds=3)  # PostgreSQL may open it at this moment
+    later = {_segment(folder, 9, holds=4), _segment(folder, 10, holds=2, timeline=2)}
+    assert set(wal_filler.held_ready(tmp_path)) == later
+
+
+def test_without_a_written_segment_none_is_taken(tmp_path: Path) -> None:
+    """Nobody knows then where PostgreSQL is."""
+    folder = tmp_path / "15" / "hanbat"
+    folder.mkdir(parents=True)
+    for number in (8, 9, 10):
+        _segment(folder, number, holds=1)
+    assert wal_filler.held_ready(tmp_path) == []
 
 
 def test_filling_ends_when_nothing_more_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,9 +43,11 @@ BAD = (
     ("wan", "daejeon"),
     ("wan", "all:delay=9"),
     ("disk-full", "sj1"),
+    ("disk-full-wal", "sj1"),
     ("disk-hang", "daejeon"),
     ("clock", "daejeon"),
 )
+VOLUMES = ("/var/lib/postgresql", "/var/lib/postgresql-wal")
 HALF_WAY = (
     "import sys; from pathlib import Path; from lab.laboratory import Lab\n"
     "Lab.of_clone(Path(sys.argv[1]), bare=True).up(print)"
@@ -159,6 +161,7 @@ def test_a_command_that_does_not_end_is_ended_inside(lab: Lab) -> None:
         ("wan", "all:delay=50ms,loss=0"),
         ("wan", "daejeon-sejong"),
         ("disk-full", "gg1"),
+        ("disk-full-wal", "gg1"),
         ("disk-hang", "gg1"),
         ("disk-slow", "gg1"),
     ],
@@ -256,12 +259,37 @@ def test_what_a_killed_process_injected_is_healed_by_another(lab: Lab, name: str
     fault.heal()
     assert not fault.active()
     assert injected(lab) == []
-    assert lab.run("dj1", ["sh", "-c", "echo 1 > /var/lib/postgresql/x"], timeout_s=5).returncode == 0
+    for disk in VOLUMES:
+        assert lab.run("dj1", ["sh", "-c", f"echo 1 > {disk}/x"], timeout_s=5).returncode == 0
+
+
+@pytest.mark.parametrize(("name", "full"), [("disk-full", VOLUMES[0]), ("disk-full-wal", VOLUMES[1])])
+def test_one_volume_is_full_and_the_other_is_not(lab: Lab, name: str, full: str) -> None:
+    fault = make_fault(lab, name, "dj1")
+    (both,) = {"disk-full", "disk-full-wal"} - {name}
+    write = "head -c 1024 /dev/zero > {0}/one && rm {0}/one"
+    try:
+        fault.inject()
+        for volume in VOLUMES:
+            done = lab.run("dj1", ["sh", "-c", write.format(volume)], timeout_s=5, user="postgres")
+            assert ("No space left" in done.stderr) is (volume == full), done.stderr
+        make_fault(lab, both, "dj1").inject()
+        assert all(each.active() for each in injected(lab))
+        with pytest.raises(BadTarget):
+            make_fault(lab, "disk-slow", "dj1").inject()
+    finally:
+        for each in injected(lab):
+            each.heal()
+    for volume in VOLUMES:
+        assert (
+            lab.run("dj1", ["sh", "-c", write.format(volume)], timeout_s=5, user="postgres").returncode == 0
+        )
 
 
 def test_a_host_with_a_hanging_disk_can_lose_its_power(lab: Lab) -> None:
     hang, power = make_fault(lab, "disk-hang", "dj1"), make_fault(lab, "power-cut", "dj1")
-    lab.run("dj1", ["sh", "-c", "echo kept > /var/lib/postgresql/kept"], timeout_s=10)
+    for volume in VOLUMES:
+        lab.run("dj1", ["sh", "-c", f"echo kept > {volume}/kept"], timeout_s=10)
     try:
         hang.inject()
         with pytest.raises(BadTarget):
@@ -271,15 +299,17 @@ def test_a_host_with_a_hanging_disk_can_lose_its_power(lab: Lab) -> None:
     finally:
         for fault in injected(lab):
             fault.heal()
-    assert lab.run("dj1", ["cat", "/var/lib/postgresql/kept"], timeout_s=5).stdout == "kept\n"
+    for volume in VOLUMES:
+        assert lab.run("dj1", ["cat", f"{volume}/kept"], timeout_s=5).stdout == "kept\n"
 
 
-def test_a_database_host_has_a_bounded_disk_of_postgres(lab: Lab) -> None:
-    words = ["stat", "--file-system", "--format=%T %b %S", "/var/lib/postgresql"]
+@pytest.mark.parametrize(("volume", "bytes_"), [(VOLUMES[0], 3 << 30), (VOLUMES[1], 2 << 30)])
+def test_a_database_host_has_bounded_disks_of_postgres(lab: Lab, volume: str, bytes_: int) -> None:
+    words = ["stat", "--file-system", "--format=%T %b %S", volume]
     kind, blocks, size = lab.run("gg1", words, timeout_s=5).stdout.split()
     assert kind == "ext2/ext3"
-    assert int(blocks) * int(size) <= 3 << 30
-    owner = lab.run("gg1", ["stat", "--format=%U:%G", "/var/lib/postgresql"], timeout_s=5).stdout
+    assert int(blocks) * int(size) <= bytes_
+    owner = lab.run("gg1", ["stat", "--format=%U:%G", volume], timeout_s=5).stdout
     assert owner == "postgres:postgres\n"
     assert "overlay" in lab.run("sj1", ["stat", "-fc%T", "/var/lib"], timeout_s=5).stdout
 

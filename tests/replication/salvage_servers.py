@@ -135,6 +135,16 @@ class Node:
             cursor.execute(statement)
             return cursor.fetchall() if cursor.description else []
 
+    @property
+    def wal(self) -> Path:
+        """Where WAL is after `link_wal`."""
+        return self.folder / f"{self.name}-wal"
+
+    def link_wal(self) -> None:
+        """Give the stopped server the shape that `initdb --waldir` makes."""
+        (self.data / "pg_wal").rename(self.wal)
+        (self.data / "pg_wal").symlink_to(self.wal)
+
     def crash_recovery(self) -> None:
         """What Patroni does to a crashed primary before it looks at timelines."""
         run(

@@ -135,6 +135,45 @@ def test_a_tail_is_kept_and_decoded_and_the_rewind_goes_on(both: Pair, stop) -> 
     assert "MISSING on the new primary" in text
 
 
+@pytest.mark.parametrize("linked", [("old",), ("new",), ("old", "new")])
+def test_wal_in_a_directory_of_its_own_is_kept_and_rewound(both: Pair, linked: tuple[str, ...]) -> None:
+    """At one host or at both: a cluster from before gets its directories host by host, with each clone."""
+    for node in (both.new, both.old):
+        node.control("stop")
+    for name in linked:
+        getattr(both, name).link_wal()
+    for node in (both.old, both.new):
+        node.control("start")
+    both.wait_replayed()
+    both.take_over()
+    both.old.sql(PAYMENT)
+    stop_crashed(both)
+    manifest = kept(both, settings(both))
+    assert (manifest.decoded, manifest.committed, manifest.records) == ("yes", 1, 2), manifest.notes
+    assert manifest.segments
+    both.old.rewind(both.new)
+    assert (both.old.data / "pg_wal").is_symlink() is ("old" in linked)
+    both.old.follow(both.new)
+    both.new.sql("INSERT INTO procurement.canary VALUES ('later', 1, now(), 'l')")
+    wait_replayed(both)
+
+
+def test_a_tail_that_ends_with_a_switch_of_segments_is_whole(both: Pair) -> None:
+    """Planted: the server had reached the next segment, and the tail seemed to be cut before that."""
+    both.take_over()
+    both.old.sql(PAYMENT)
+    both.old.sql("SELECT pg_switch_wal()")
+    both.old.control("-m", "immediate", "stop")
+    (both.old.data / "standby.signal").touch()  # as Patroni starts it, and stops it for the rewind
+    both.old.control("start")
+    both.old.control("-m", "fast", "stop")
+    manifest = kept(both, settings(both))
+    assert (manifest.decoded, manifest.committed, manifest.records) == ("yes", 1, 2), manifest.notes
+    assert manifest.end_lsn is not None
+    assert manifest.end_lsn.endswith("000000")
+    both.old.rewind(both.new)
+
+
 def wait_replayed(both: Pair) -> None:
     position = both.new.sql("SELECT pg_current_wal_flush_lsn()")[0][0]
     end = time.monotonic() + 20

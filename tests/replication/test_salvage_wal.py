@@ -82,7 +82,19 @@ def test_a_commit_that_cannot_be_understood_is_not_passed_over() -> None:
 def test_what_pg_waldump_says_at_the_end() -> None:
     assert wal.last_record(END) == (0x1538A00, "invalid record length at 0/1538A78: wanted 24, got 0")
     assert wal.last_record("pg_waldump: error: could not find file") is None
-    assert wal.record_at(PLAIN) == (0x1537AE0, 34)
+    assert wal.end_after(PLAIN, SIZE) == 0x1537B08
+    assert wal.end_after(PLAIN.replace("rmgr", "error"), SIZE) is None
+
+
+SWITCH = (
+    "rmgr: XLOG        len (rec/tot):     24/    24, tx:          0, lsn: {}, prev 0/01537AE0, desc: SWITCH "
+)
+
+
+def test_after_a_switch_wal_goes_on_in_the_next_segment() -> None:
+    assert wal.end_after(SWITCH.format("0/01537B08"), SIZE) == 0x2000000
+    assert wal.end_after(SWITCH.format("0/01FFFFE8"), SIZE) == 0x2000000
+    assert wal.end_after(SWITCH.format("0/01537B08").replace("XLOG", "Heap"), SIZE) == 0x1537B20
 
 
 @pytest.mark.parametrize(
