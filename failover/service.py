@@ -35,6 +35,7 @@ from failover.view import NotSeen, View
 TURN_S = 0.5
 ALARM_TURN_S = 0.04  # between two turns while the primary is missed, or an operation is under way
 REPEAT_S = 10.0
+ADVISED = frozenset({Action.ASK, Action.REFUSE, Action.WAIT})  # a person is told what is at stake
 
 logger = logging.getLogger("controller")
 
@@ -61,7 +62,7 @@ class Controller:
         if self.sight is not None:
             self._tell(self.sight, view)
         decision = planner.plan(view)
-        if self.advisor is not None and decision.row.action in (Action.ASK, Action.REFUSE):
+        if self.advisor is not None and decision.row.action in ADVISED:
             decision = planner.plan(self.advisor.advised(view))  # the same row, in better words
         self._log(decision)
         if not decision.commands:
