@@ -74,6 +74,8 @@ TABLE: tuple[Row, ...] = (
     Row(310, Phase.INTENDED, "within_lock_limit", NOT_HOLDS, Action.ABORT),
     Row(320, Phase.INTENDED, "primary_unreachable", FAILS, Action.NOTHING),
     Row(325, Phase.INTENDED, "primary_unreachable", UNKNOWN, Action.NOTHING),
+    # An intent from before an outage of etcd: who reads it now may not have met the primary since.
+    Row(327, Phase.INTENDED, "primary_was_there", NOT_HOLDS, Action.NOTHING),
     Row(330, Phase.INTENDED, "no_hold", FAILS, Action.ABORT),
     Row(335, Phase.INTENDED, "no_hold", UNKNOWN, Action.NOTHING),
     Row(340, Phase.INTENDED, "not_paused", FAILS, Action.ABORT),

@@ -112,6 +112,17 @@ def test_primary_was_there_else_a_primary_that_is_starting_would_be_replaced() -
     assert plan(asked).row.action is Action.INTEND
 
 
+def test_an_intent_from_before_an_outage_of_etcd_waits_for_the_primary_too() -> None:
+    """Planted: who had just begun to see etcd took the lock from a primary that was starting."""
+    unmet = intended(met=frozenset({"gg-db1"}), seeing_ms=2000)
+    stops_at("primary_was_there", unmet)
+    assert plan(replace(unmet, met=frozenset({"dj-db1"}))).row.action is Action.TRANSACT
+    assert plan(replace(unmet, seeing_ms=20_000)).row.action is Action.TRANSACT
+    assert (
+        plan(replace(unmet, operation_age_ms=5000)).row.action is Action.ABORT
+    )  # it does not stand for ever
+
+
 def test_primary_unreachable_else_a_healthy_primary_would_lose_its_lock() -> None:
     assert plan(view(CALM)).row.guard == "primary_unreachable"
 
