@@ -41,6 +41,7 @@ ASKED_BY_THE_ISSUE = set(
     stale-returns-first disk-full disk-hang clock-jump everything-off wan-slow slow-backup-disk switchover
     switchover-candidate-dies switchover-new-primary-dies switchover-primary-dies switchover-wan-cut
     switchover-command-killed switchover-controller-killed
+    second-loss
     """.split()  # noqa: SIM905
 )
 
