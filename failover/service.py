@@ -18,6 +18,7 @@ from failover import figures, planner, probe_edge, probe_member
 from failover.advisor import Advisor
 from failover.assembly import Assembly
 from failover.candidates import last_primary
+from failover.commands import Tell
 from failover.config import Config
 from failover.effects import Journal
 from failover.etcd_dcs import EtcdDcs, NotAnswered
@@ -56,7 +57,7 @@ class Controller:
     _told_ms: int = field(default=-(10**9))
 
     def turn(self) -> bool:
-        """Whether something was carried out, so that the next turn should follow at once."""
+        """Whether something was changed, so that the next turn should follow at once."""
         view = self.read()
         self.busy = under_way(view)
         if self.sight is not None:
@@ -70,7 +71,8 @@ class Controller:
         answer = self.executor.carry_out(decision, self.clock_ms())
         if answer is not Answer.OK:
             logger.info("row %s: %s", decision.row.pos, answer)
-        return answer is Answer.OK
+        told_only = all(isinstance(one, Tell) for one in decision.commands)
+        return answer is Answer.OK and not told_only
 
     def _tell(self, sight: Sight, view: View) -> None:
         """What the observer beside us needs to know of etcd."""
