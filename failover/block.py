@@ -1,7 +1,7 @@
 """How long after an operation the next takeover waits, so that the primary does not move to and fro.
 
-What flaps is a primary that comes back to whom it left. A takeover that is done was no false alarm: a primary
-that lives, and reaches etcd, would have taken its lock back. So when the new one is lost as well, and
+What flaps is a primary that comes back to whom it left. A takeover that is done is mostly a true loss: a
+primary that lives, and reaches etcd, mostly takes its lock back. So when the new one is lost as well, and
 another than the one before is to follow, nothing is waited for; that other one had to join the new primary's
 sync set first.
 

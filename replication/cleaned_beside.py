@@ -1,9 +1,9 @@
 """The offer's candidate, when it has won the race, empties `/failover` beside its promotion, not before it.
 
 Patroni 4.1 takes the lock, empties the offer, writes `/sync`, promotes: four steps, one after the other,
-while nobody can write. When the offer to it is emptied, nothing rests on that for the candidate: if it finds
-the offer in its next loop and holds the lock, it empties it then. So it is done in a thread; on a busy computer
-that is 0.05 s of the promotion.
+while nobody can write. For the candidate nothing rests on when the offer is emptied: if it finds it in its
+next loop and holds the lock, it empties it then. So it is done in a thread; on a busy computer that is 0.05 s
+of the promotion.
 
 Only the candidate. A primary that was missed by mistake and takes its lock back is whom the offer *names as
 the one that hands over*: should its next loop find the offer, it would hand over in good order, and a false
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 
 def manual_failover(original: Callable[..., bool]) -> Callable[..., bool]:
-    """In its place, and calls it: at once, or in a thread for the candidate, who does not look at the answer."""
+    """In its place, and calls it: at once, or in a thread for the candidate, who does not use the answer."""
 
     def write(self: Any, leader: Any, candidate: Any, scheduled_at: Any = None, version: Any = None) -> bool:
         if leader or candidate or scheduled_at or version is not None:

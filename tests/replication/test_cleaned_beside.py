@@ -16,7 +16,6 @@ from patroni.ha import Ha
 from replication import cleaned_beside
 from replication.wrapping import ReplacedFunctionChanged
 
-
 OFFER = Failover(7, "dj-db1", "gg-db1", None)
 
 
@@ -120,7 +119,7 @@ class Primary(Ha):
 def test_a_false_alarm_does_not_become_a_handover_when_etcd_is_slow(
     dcs: SlowDcs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Planted: it went on, and its next loop found the offer that it had not yet emptied, and demoted itself."""
+    """Planted: it went on, and its next loop found the offer that was not yet emptied, and demoted itself."""
     monkeypatch.setattr(dcs, "_name", "dj-db1")
     primary = Primary(dcs)
     loop = Thread(target=primary.process_unhealthy_cluster, daemon=True)
