@@ -8,6 +8,7 @@ Read the modules in this order; each holds one idea:
 - `policy`: what an operator sets: window, limits, and who decides about each kind of move.
 - `votes`: many observers, one vote a site.
 - `candidates`: who could take over, in which order.
+- `block`: how long after an operation the next one waits, so that the primary does not move to and fro.
 - `guards`: the conditions of a takeover, one small function each: holds, fails or unknown.
 - `table`: which guard leads to which action in which phase: numbered rows, checked when imported.
 - `planner`: `plan(view)` walks the table. Pure: no I/O, no clock, no randomness.

@@ -6,6 +6,10 @@ from dataclasses import dataclass
 
 from failover.transaction import Transaction
 
+# How the planner begins to say why a primary that is missed is not replaced.
+NO_PROOF = "no proof"
+WAITS = "block period"
+
 
 @dataclass(frozen=True, slots=True)
 class Write:

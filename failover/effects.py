@@ -9,9 +9,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+from failover.commands import NO_PROOF, WAITS
+
 QUIET_MS = 5000  # the same words again only after so long
-PATIENCE_MS = 1500  # a proof that is not there yet may be there in a second: then nobody is called
-NO_PROOF = "no proof"  # how the planner begins to say so
+PATIENCE_MS = 1500  # what holds a takeover up may be over in a second: then nobody is called
+PATIENT = (NO_PROOF, WAITS)
 
 logger = logging.getLogger("effects")
 
@@ -29,7 +31,7 @@ class Journal:
         began, heard = self._heard.get(topic, (now, now))
         began = began if now - heard < PATIENCE_MS else now
         self._heard[topic] = (began, now)
-        if topic == NO_PROOF and now - began < PATIENCE_MS:
+        if topic in PATIENT and now - began < PATIENCE_MS:
             return
         last = self._told.get(topic)
         if last is not None and now - last < QUIET_MS:

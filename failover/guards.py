@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from failover.approvals import standing
+from failover.block import wait_ms
 from failover.candidates import acknowledged_lsn, named_in, received_lsn
 from failover.policy import Mode, MoveKind
 from failover.view import DcsState, NotSeen, Operation, Phase, Reach, Role, SyncMode, View
@@ -142,15 +143,17 @@ def no_failover_key(case: Case) -> Verdict:
 
 
 def block_over(case: Case) -> Verdict:
-    """The last operation, also an aborted one, ended long enough ago, as seen by this controller."""
-    if case.operation is None:
+    """The last operation ended long enough ago for this one, as seen by this controller (`block`)."""
+    last = case.operation
+    if last is None:
         return holds("no operation before")
-    if case.operation.phase not in (Phase.DONE, Phase.ABORTED):
-        return fails(f"operation {case.operation.epoch} is under way")
-    if case.operation.phase is Phase.ABORTED and case.operation.note.startswith(Phase.INTENDED):
-        return holds("the last intent was given up before anything was changed")
-    age, block = case.view.operation_age_ms, case.view.policy.block_ms
-    return check(age >= block, f"the last operation ended {age} ms ago; block period {block} ms")
+    if last.phase not in (Phase.DONE, Phase.ABORTED):
+        return fails(f"operation {last.epoch} is under way")
+    if case.candidate is None:
+        return holds("nobody is there to take over")
+    age, wait = case.view.operation_age_ms, wait_ms(last, case.old, case.candidate, case.view.policy)
+    ended = f"takeover {last.epoch} ({last.phase}) ended {age} ms ago"
+    return check(age >= wait, f"{ended}; block period {wait} ms")
 
 
 def all_acknowledge(case: Case) -> Verdict:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 
 from failover import commands, transaction
 from failover.approvals import standing
+from failover.block import followed
 from failover.candidates import choose, last_primary
-from failover.commands import Command
+from failover.commands import NO_PROOF, WAITS, Command
 from failover.decision_support import support
 from failover.guards import GUARDS, Case, Verdict, dcs_seen
 from failover.guards import Held as Held
@@ -72,9 +73,16 @@ def _nothing(case: Case, verdict: Verdict) -> tuple[Command, ...]:
     return ()
 
 
+def _wait(case: Case, verdict: Verdict) -> tuple[Command, ...]:
+    """The primary is gone and the block period holds. What follows it is not judged yet."""
+    return (
+        commands.Tell(f"{WAITS}: {case.old} is missed; {verdict.reason}; {support(case.view)}", urgent=True),
+    )
+
+
 def _refuse(case: Case, verdict: Verdict) -> tuple[Command, ...]:
     """The primary is gone and the proof does not hold: Patroni's lease decides, or a person."""
-    return (commands.Tell(f"no proof: {verdict.reason}; {support(case.view)}", urgent=True),)
+    return (commands.Tell(f"{NO_PROOF}: {verdict.reason}; {support(case.view)}", urgent=True),)
 
 
 def _ask(case: Case, verdict: Verdict) -> tuple[Command, ...]:
@@ -91,7 +99,8 @@ def _intend(case: Case, verdict: Verdict) -> tuple[Command, ...]:
     assert old is not None  # row 110
     assert candidate is not None  # row 180
     assert kind is not None  # comes with the candidate
-    intent = transaction.intend(old, case.dcs.lock, candidate, kind, case.operation)
+    after = followed(case.operation, case.view.operation_age_ms, case.view.policy)
+    intent = transaction.intend(old, case.dcs.lock, candidate, kind, case.operation, after)
     declared = transaction.declare(intent, case.dcs.operation_revision, case.dcs.lock)
     return (commands.Write(declared, "intended"),)
 
@@ -150,6 +159,7 @@ def _finish(case: Case, verdict: Verdict) -> tuple[Command, ...]:
 
 _MAKERS: dict[Action, Callable[[Case, Verdict], tuple[Command, ...]]] = {
     Action.NOTHING: _nothing,
+    Action.WAIT: _wait,
     Action.REFUSE: _refuse,
     Action.ASK: _ask,
     Action.SAY: _say,

@@ -26,7 +26,9 @@ class Policy:
     `window_ms`: how long a vantage point must have failed to reach the primary, without a break.
     `fresh_ms`: an observation whose sequence has not advanced for longer is not counted.
     `dcs_fresh_ms`: a plan is made only from a read of the DCS that began at most so long ago.
-    `block_ms`: pause after an operation has ended, well or badly, before the next one may begin.
+    `block_ms`: for so long after a takeover the primary does not move back to whom it left (`block`).
+    `retry_ms`: pause after an operation that came to nothing; no longer than `block_ms`. Long enough that the
+    primary, which has its lock back, is seen again; with the takeover itself within the 5 s of a loss.
     `lock_limit_ms`: how long the candidate may take to get the lock before the offer is withdrawn.
     `promote_limit_ms`: how long it may take to accept writes before people are called.
     `offer_limit_ms`: how long somebody else's offer in /failover is waited for while the primary is silent.
@@ -42,6 +44,7 @@ class Policy:
     fresh_ms: int = 1500
     dcs_fresh_ms: int = 1000
     block_ms: int = 10_000
+    retry_ms: int = 3000
     lock_limit_ms: int = 5000
     promote_limit_ms: int = 30_000
     offer_limit_ms: int = 3000

@@ -18,6 +18,7 @@ from failover import figures, planner, probe_edge, probe_member
 from failover.advisor import Advisor
 from failover.assembly import Assembly
 from failover.candidates import last_primary
+from failover.commands import Tell
 from failover.config import Config
 from failover.effects import Journal
 from failover.etcd_dcs import EtcdDcs, NotAnswered
@@ -35,6 +36,7 @@ from failover.view import NotSeen, View
 TURN_S = 0.5
 ALARM_TURN_S = 0.04  # between two turns while the primary is missed, or an operation is under way
 REPEAT_S = 10.0
+ADVISED = frozenset({Action.ASK, Action.REFUSE, Action.WAIT})  # a person is told what is at stake
 
 logger = logging.getLogger("controller")
 
@@ -55,13 +57,13 @@ class Controller:
     _told_ms: int = field(default=-(10**9))
 
     def turn(self) -> bool:
-        """Whether something was carried out, so that the next turn should follow at once."""
+        """Whether something was changed, so that the next turn should follow at once."""
         view = self.read()
         self.busy = under_way(view)
         if self.sight is not None:
             self._tell(self.sight, view)
         decision = planner.plan(view)
-        if self.advisor is not None and decision.row.action in (Action.ASK, Action.REFUSE):
+        if self.advisor is not None and decision.row.action in ADVISED:
             decision = planner.plan(self.advisor.advised(view))  # the same row, in better words
         self._log(decision)
         if not decision.commands:
@@ -69,7 +71,8 @@ class Controller:
         answer = self.executor.carry_out(decision, self.clock_ms())
         if answer is not Answer.OK:
             logger.info("row %s: %s", decision.row.pos, answer)
-        return answer is Answer.OK
+        told_only = all(isinstance(one, Tell) for one in decision.commands)
+        return answer is Answer.OK and not told_only
 
     def _tell(self, sight: Sight, view: View) -> None:
         """What the observer beside us needs to know of etcd."""

@@ -6,15 +6,16 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from failover import block
 from failover.candidates import acknowledged_lsn, received_lsn
 from failover.clients_way import EdgeRow, PoolerRow, edge_rows, pooler_rows
 from failover.dcs_members import MemberRow, member_rows
 from failover.guards import GUARDS, Case, Held, Verdict
 from failover.handover import Pooler
-from failover.policy import MoveKind
+from failover.policy import MoveKind, Policy
 from failover.publication import Detail, Pulse
 from failover.readiness import would_move
-from failover.view import DcsState, NotSeen, Observation, Phase, Reach, Role, SyncMode, View
+from failover.view import DcsState, NotSeen, Observation, Operation, Phase, Reach, Role, SyncMode, View
 from failover.votes import fresh, votes
 
 # Primary and standby are probed at different moments: while the primary writes, a standby that has everything
@@ -168,9 +169,15 @@ def _operation(view: View, dcs: DcsState | None, age_ms: int | None) -> str:
     text = f"takeover {one.epoch}, {one.old} to {one.candidate}: {one.phase}"
     if one.phase not in (Phase.DONE, Phase.ABORTED):
         return f"{text}, for at least {length(age_ms)}"
-    left_ms = view.policy.block_ms - age_ms
-    blocked = f"; blocked {length(left_ms)}" if left_ms > 0 else ""
-    return f"{text} at least {length(age_ms)} ago{blocked}"
+    return f"{text} at least {length(age_ms)} ago{_blocked(one, age_ms, view.policy)}"
+
+
+def _blocked(last: Operation, age_ms: int, policy: Policy) -> str:
+    """What must still wait after an operation that has ended (`block`)."""
+    again_ms, back_ms = block.retry_ms(last, policy) - age_ms, policy.block_ms - age_ms
+    blocked = f"; blocked {length(again_ms)}" if again_ms > 0 else ""
+    before = block.done_before(last)
+    return blocked + (f"; not back to {before.old} for {length(back_ms)}" if before and back_ms > 0 else "")
 
 
 def length(ms: int) -> str:

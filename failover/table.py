@@ -16,6 +16,7 @@ from failover.view import Phase
 
 class Action(StrEnum):
     NOTHING = "nothing"  # nothing to do, or wait for what is under way
+    WAIT = "wait"  # the primary is gone, and the last takeover ended too short a time ago
     REFUSE = "refuse"  # the primary is gone and the proof does not hold: the lease, or a person
     ASK = "ask"  # the proof holds and a person must say yes
     SAY = "say"  # say what would have been done
@@ -53,7 +54,7 @@ TABLE: tuple[Row, ...] = (
     Row(115, IDLE, "primary_was_there", NOT_HOLDS, Action.NOTHING),
     Row(120, IDLE, "no_hold", NOT_HOLDS, Action.NOTHING),
     Row(130, IDLE, "not_paused", NOT_HOLDS, Action.NOTHING),
-    Row(140, IDLE, "block_over", NOT_HOLDS, Action.NOTHING),
+    Row(140, IDLE, "block_over", NOT_HOLDS, Action.WAIT),
     Row(150, IDLE, "no_failover_key", NOT_HOLDS, Action.NOTHING),
     Row(160, IDLE, "all_acknowledge", NOT_HOLDS, Action.REFUSE),
     Row(170, IDLE, "sync_names_the_holder", NOT_HOLDS, Action.REFUSE),
@@ -73,6 +74,8 @@ TABLE: tuple[Row, ...] = (
     Row(310, Phase.INTENDED, "within_lock_limit", NOT_HOLDS, Action.ABORT),
     Row(320, Phase.INTENDED, "primary_unreachable", FAILS, Action.NOTHING),
     Row(325, Phase.INTENDED, "primary_unreachable", UNKNOWN, Action.NOTHING),
+    # An intent from before an outage of etcd: who reads it now may not have met the primary since.
+    Row(327, Phase.INTENDED, "primary_was_there", NOT_HOLDS, Action.NOTHING),
     Row(330, Phase.INTENDED, "no_hold", FAILS, Action.ABORT),
     Row(335, Phase.INTENDED, "no_hold", UNKNOWN, Action.NOTHING),
     Row(340, Phase.INTENDED, "not_paused", FAILS, Action.ABORT),

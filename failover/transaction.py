@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from failover.approvals import standing
 from failover.policy import MoveKind
-from failover.view import DcsState, Lock, Operation, Phase
+from failover.view import DcsState, Lock, Move, Operation, Phase
 
 LEADER = "patroni/leader"
 SYNC = "patroni/sync"
@@ -82,6 +82,7 @@ def encode(operation: Operation) -> str:
             "candidate": operation.candidate,
             "old_lease": operation.old_lease,
             "note": operation.note,
+            "after": [operation.after.old, operation.after.candidate] if operation.after else None,
         }
     )
 
@@ -89,6 +90,7 @@ def encode(operation: Operation) -> str:
 def decode(text: str) -> Operation:
     """Raises ValueError or KeyError for what `encode` did not write."""
     read = json.loads(text)
+    after = read.get("after")  # absent: a version before wrote it
     return Operation(
         epoch=int(read["epoch"]),
         phase=Phase(read["phase"]),
@@ -97,6 +99,7 @@ def decode(text: str) -> Operation:
         candidate=str(read["candidate"]),
         old_lease=int(read["old_lease"]),
         note=str(read["note"]),
+        after=Move(str(after[0]), str(after[1])) if after else None,
     )
 
 
@@ -181,10 +184,17 @@ def woken(status: str) -> str:
     return status[:-1] if status.endswith(" ") else status + " "
 
 
-def intend(old: str, lock: Lock | None, candidate: str, kind: MoveKind, last: Operation | None) -> Operation:
+def intend(
+    old: str,
+    lock: Lock | None,
+    candidate: str,
+    kind: MoveKind,
+    last: Operation | None,
+    after: Move | None = None,
+) -> Operation:
     """The intent to replace a primary. The epoch rises with the transaction, not here.
 
-    `lock` None: it has run out; then there is no lease to revoke afterwards (0).
+    `lock` None: it has run out; then there is no lease to revoke afterwards (0). `after`: `block.followed`.
     """
     return Operation(
         epoch=last.epoch if last else 0,
@@ -193,4 +203,5 @@ def intend(old: str, lock: Lock | None, candidate: str, kind: MoveKind, last: Op
         old=old,
         candidate=candidate,
         old_lease=lock.lease if lock else 0,
+        after=after,
     )

@@ -131,8 +131,19 @@ class Config:
 
 
 @dataclass(frozen=True, slots=True)
+class Move:
+    """From one primary to the next."""
+
+    old: str
+    candidate: str
+
+
+@dataclass(frozen=True, slots=True)
 class Operation:
-    """Our own key: the takeover under way, or the last one. `epoch` rises by one with each transaction."""
+    """Our own key: the takeover under way, or the last one. `epoch` rises by one with each transaction.
+
+    `after`: the takeover that was done last, if this one was intended within its block period (`block`).
+    """
 
     epoch: int
     phase: Phase
@@ -141,6 +152,7 @@ class Operation:
     candidate: str
     old_lease: int
     note: str = ""
+    after: Move | None = None
 
 
 @dataclass(frozen=True, slots=True)

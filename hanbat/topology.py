@@ -158,7 +158,7 @@ class Failover(Part):
     )
     block_period: Duration = setting(
         "10s",
-        "Pause after a takeover has ended, well or badly, before the next one.",
+        "For so long after a takeover the primary does not move back to whom it left.",
         ge=parse("1s"),
         le=parse("1h"),
     )

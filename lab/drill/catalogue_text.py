@@ -20,8 +20,8 @@ chooses the same.
 A drill of the matrix: steady state proved, load running, fault injected and proved active, the service
 watched, the fault held for a while, healed, everything whole again by itself, the primary home by a planned
 switchover if it moved, quiet, audit on all database hosts, verdict. The controllers' block period (10 s after
-an operation) is waited for first. A failed expectation is written down and the drill goes on: the audit comes
-in any case.
+an operation) is waited for first, so that any host may take over. A failed expectation is written down and
+the drill goes on: the audit comes in any case.
 
 ## What every drill of the matrix must hold
 

@@ -81,6 +81,15 @@ LOSSES = (
         Expect(AT_BACKUP, takeovers=ONE, insiders=STRAIGHT),
     ),
     scenario(
+        "second-loss",
+        ("주 서버에 이어 새 주 서버 상실", "The primary, then the one that took over"),
+        ("매번 5초 안에 다음 서버가 이어받는다", "each time the next host takes over within 5 s"),
+        # Long enough for the backup to join the new primary's sync set, well within the block period.
+        (Break(POWER_CUT, "{primary}"), Break(POWER_CUT, "{in_site_standby}", after_s=(6.0, 8.0))),
+        # A number may be left out (replication.fresh_timeline): two promotions raise it by two or three.
+        Expect(AT_BACKUP, takeovers=(2, 3), insiders=STRAIGHT),
+    ),
+    scenario(
         "stale-returns-first",
         ("뒤처진 서버가 먼저 돌아옴", "The stale standby returns first"),
         (

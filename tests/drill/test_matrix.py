@@ -40,7 +40,7 @@ ASKED_BY_THE_ISSUE = set(
     wan-flapping postgres-killed postgres-frozen patroni-killed patroni-frozen host-frozen double-fault
     stale-returns-first disk-full disk-full-wal disk-hang clock-jump everything-off wan-slow slow-backup-disk
     switchover switchover-candidate-dies switchover-new-primary-dies switchover-primary-dies
-    switchover-wan-cut switchover-command-killed switchover-controller-killed
+    switchover-wan-cut switchover-command-killed switchover-controller-killed second-loss
     """.split()  # noqa: SIM905
 )
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 from unittest.mock import patch
 
 import pytest
 
 from failover import guards
-from failover.commands import TakeLock, Write
+from failover.commands import TakeLock, Tell, Write
 from failover.planner import plan
 from failover.policy import Mode, MoveKind, Policy
 from failover.table import Action
@@ -17,6 +18,7 @@ from failover.view import (
     Approval,
     Config,
     Lock,
+    Move,
     NotSeen,
     Observation,
     Operation,
@@ -110,6 +112,17 @@ def test_primary_was_there_else_a_primary_that_is_starting_would_be_replaced() -
     assert plan(asked).row.action is Action.INTEND
 
 
+def test_an_intent_from_before_an_outage_of_etcd_waits_for_the_primary_too() -> None:
+    """Planted: who had just begun to see etcd took the lock from a primary that was starting."""
+    unmet = intended(met=frozenset({"gg-db1"}), seeing_ms=2000)
+    stops_at("primary_was_there", unmet)
+    assert plan(replace(unmet, met=frozenset({"dj-db1"}))).row.action is Action.TRANSACT
+    assert plan(replace(unmet, seeing_ms=20_000)).row.action is Action.TRANSACT
+    assert (
+        plan(replace(unmet, operation_age_ms=5000)).row.action is Action.ABORT
+    )  # it does not stand for ever
+
+
 def test_primary_unreachable_else_a_healthy_primary_would_lose_its_lock() -> None:
     assert plan(view(CALM)).row.guard == "primary_unreachable"
 
@@ -156,12 +169,60 @@ def test_not_paused_else_maintenance_would_lose_its_primary() -> None:
     stops_at("not_paused", view(dcs=replace(DCS, config=Config(SyncMode.ON, paused=True, revision=30))))
 
 
-@pytest.mark.parametrize("phase", [Phase.DONE, Phase.ABORTED])
-def test_block_over_else_the_primary_would_flap(phase: Phase) -> None:
-    last = Operation(4, phase, MoveKind.IN_SITE, "dj-db2", "dj-db1", 3)
+# gg-db1 was primary before dj-db1, which is lost now: who follows is gg-db1.
+FROM_GG = Operation(4, Phase.DONE, MoveKind.CROSS_SITE, "gg-db1", "dj-db1", 3)
+FROM_DB2 = replace(FROM_GG, old="dj-db2")
+TRIED = Operation(4, Phase.ABORTED, MoveKind.CROSS_SITE, "dj-db1", "gg-db1", 7, note="transacted: taken back")
+GIVEN_UP = replace(TRIED, note="intended: seen again")
+
+
+def after_operation(last: Operation, age_ms: int, **changes: Any) -> View:
     dcs = replace(DCS, operation=last, operation_revision=40)
-    stops_at("block_over", view(dcs=dcs, operation_age_ms=Policy().block_ms - 1))
-    assert plan(view(dcs=dcs, operation_age_ms=Policy().block_ms)).row.action is Action.INTEND
+    return view(dcs=dcs, operation_age_ms=age_ms, **changes)
+
+
+@pytest.mark.parametrize(
+    ("last", "wait_ms"),
+    [
+        (FROM_GG, Policy().block_ms),
+        (replace(FROM_DB2, candidate="gg-db1"), Policy().block_ms),  # somebody else moved the primary since
+        (TRIED, Policy().retry_ms),
+        (replace(TRIED, after=Move("dj-db2", "dj-db1")), Policy().retry_ms),
+        (replace(TRIED, after=Move("gg-db1", "dj-db1")), Policy().block_ms),  # what it followed still counts
+        (replace(GIVEN_UP, after=Move("gg-db1", "dj-db1")), Policy().block_ms),
+    ],
+)
+def test_block_over_else_the_primary_would_flap(last: Operation, wait_ms: int) -> None:
+    stops_at("block_over", after_operation(last, wait_ms - 1))
+    assert plan(after_operation(last, wait_ms)).row.action is Action.INTEND
+
+
+@pytest.mark.parametrize("last", [FROM_DB2, GIVEN_UP, replace(GIVEN_UP, after=Move("dj-db2", "dj-db1"))])
+def test_a_new_primary_that_is_lost_too_is_replaced_at_once_by_a_third(last: Operation) -> None:
+    """It waited for up to ten seconds (review)."""
+    assert plan(after_operation(last, 0)).row.action is Action.INTEND
+
+
+def test_a_short_block_period_is_the_longest_pause() -> None:
+    assert plan(after_operation(TRIED, 1000, policy=Policy(block_ms=1000))).row.action is Action.INTEND
+
+
+def test_nobody_waits_for_a_block_period_when_nobody_is_there() -> None:
+    dark = (
+        SITE_LOST[0],
+        *(observation(site, gone("dj-db1"), gone("gg-db1")) for site in ("gyeonggi", "sejong")),
+    )
+    seen = after_operation(FROM_GG, 100)
+    assert plan(replace(seen, observations=dark)).row.guard == "candidate_in_sync"
+
+
+def test_who_waits_for_the_block_period_tells_it() -> None:
+    (told,) = plan(after_operation(FROM_GG, 4000)).commands
+    assert isinstance(told, Tell)
+    assert told.urgent
+    assert told.text.startswith(
+        "block period: dj-db1 is missed; takeover 4 (done) ended 4000 ms ago; block period 10000 ms; "
+    )
 
 
 def test_no_failover_key_else_a_switchover_under_way_would_be_overwritten() -> None:
@@ -330,7 +391,7 @@ def test_an_intent_is_not_undone_by_a_controller_that_sees_otherwise() -> None:
 
 def test_an_intent_that_was_given_up_does_not_block_the_next() -> None:
     """Nothing was changed by it; a takeover that was begun does block."""
-    for note, action in (("intended: seen again", Action.INTEND), ("transacted: taken back", Action.NOTHING)):
+    for note, action in (("intended: seen again", Action.INTEND), ("transacted: taken back", Action.WAIT)):
         last = replace(INTENT, phase=Phase.ABORTED, note=note)
         dcs = replace(DCS, operation=last, operation_revision=40)
         assert plan(view(dcs=dcs, operation_age_ms=100)).row.action is action

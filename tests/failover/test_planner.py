@@ -40,6 +40,7 @@ from failover.view import (
     DcsState,
     Host,
     HostSeen,
+    Move,
     Observation,
     Operation,
     Phase,
@@ -75,6 +76,32 @@ def test_a_lost_host_is_replaced_inside_its_site() -> None:
     put = write.transaction.changes[0]
     assert isinstance(put, Put)
     assert (decode(put.value).candidate, decode(put.value).kind) == ("dj-db2", MoveKind.IN_SITE)
+
+
+def test_an_intent_remembers_the_takeover_that_it_follows() -> None:
+    """Else one that is given up would hide it, and the primary could go back to whom it left."""
+    taken = Operation(4, Phase.DONE, MoveKind.IN_SITE, "dj-db2", "dj-db1", 3)
+    tried = Operation(4, Phase.ABORTED, MoveKind.CROSS_SITE, "dj-db1", "gg-db1", 7, "transacted: taken back")
+    followed, block_ms = Move("dj-db2", "dj-db1"), Policy().block_ms
+    for last, age_ms, after in (
+        (taken, 100, followed),
+        (taken, block_ms, None),
+        (tried, 5000, None),
+        (replace(tried, after=followed), 5000, followed),
+        (replace(tried, after=followed), block_ms, None),
+    ):
+        dcs = replace(DCS, operation=last, operation_revision=40)
+        (write,) = plan(view(dcs=dcs, operation_age_ms=age_ms)).commands
+        assert isinstance(write, Write)
+        put = write.transaction.changes[0]
+        assert isinstance(put, Put)
+        assert decode(put.value).after == after
+
+
+def test_an_operation_of_a_version_before_is_read() -> None:
+    text = json.loads(encode(INTENT))
+    del text["after"]
+    assert decode(json.dumps(text)) == INTENT
 
 
 def test_the_transaction_compares_the_whole_proof_and_deletes_the_lock_first() -> None:
@@ -307,6 +334,7 @@ _operations = st.none() | st.builds(
     old=_hosts,
     candidate=_hosts,
     old_lease=st.sampled_from([7, 8]),
+    after=st.none() | st.builds(Move, old=_hosts, candidate=_hosts),
 )
 _dcs = st.builds(
     DcsState,

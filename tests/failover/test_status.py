@@ -12,7 +12,7 @@ from failover.handover import Pooler, PoolerState
 from failover.publication import Detail, EdgeSeen, EdgeState, MemberSeen, Pulse, Remembered
 from failover.status import HostRow, Overview, overview
 from failover.status_cli import screen
-from failover.view import Config, DcsState, NotSeen, Observation, Phase, Reach, SyncMode, SyncSet, View
+from failover.view import Config, DcsState, Move, NotSeen, Observation, Phase, Reach, SyncMode, SyncSet, View
 
 from .views import DCS, HOST_LOST, HOSTS, INTENT, SITE_LOST, gone, observation, primary, standby, view
 
@@ -214,8 +214,22 @@ def test_the_operation_is_as_old_as_any_observer_knows() -> None:
     assert old.operation_age_ms == 412_100
     assert old.operation == "takeover 4, dj-db1 to gg-db1: done at least 7 min ago"
     assert shown(dcs=dcs, operation=Remembered(39, 412_000), **young).operation_age_ms == 800
-    assert shown(dcs=dcs, **young).operation.endswith("done at least 0.8 s ago; blocked 9.2 s")
+    assert shown(dcs=dcs, **young).operation.endswith("done at least 0.8 s ago; not back to dj-db1 for 9.2 s")
     assert shown().operation_age_ms is None
+
+
+def test_what_still_waits_after_an_operation_is_told() -> None:
+    """An intent that was given up blocks nothing; an attempt that came to nothing does, for a moment."""
+    given_up = replace(INTENT, phase=Phase.ABORTED, note="intended: x")
+    tried = replace(INTENT, phase=Phase.ABORTED, note="transacted: x")
+    after = replace(tried, after=Move("dj-db2", "dj-db1"))
+    for operation, told in (
+        (given_up, "aborted at least 0.8 s ago"),
+        (tried, "aborted at least 0.8 s ago; blocked 2.2 s"),
+        (after, "aborted at least 0.8 s ago; blocked 2.2 s; not back to dj-db2 for 9.2 s"),
+    ):
+        dcs = replace(DCS, operation=operation, operation_revision=40)
+        assert shown(dcs=dcs, operation_age_ms=800).operation.endswith(told)
 
 
 def test_a_mute_patroni_is_named() -> None:

@@ -65,7 +65,8 @@ class Invariants:
     held: set[str] = field(default_factory=set)  # who has had the lock since the last takeover transaction
     was_primary: set[str] = field(default_factory=set)  # who has been promoted since then
     timelines: dict[int, str] = field(default_factory=dict)
-    ended_at: int | None = None
+    ended: tuple[int, Operation] | None = None  # the last that changed something, and when it ended
+    done: tuple[int, Operation] | None = None  # the last that ended well
     takeovers: int = 0
     taken_from: set[int] = field(default_factory=set)  # leases whose lock a transaction took
     promotions: int = 0
@@ -156,7 +157,9 @@ class Invariants:
             self.fail("an epoch has one primary", f"{now.epoch} is done, {now.candidate} was not promoted")
         nothing_changed = now.phase is Phase.ABORTED and now.note.startswith(Phase.INTENDED)
         if now.phase in (Phase.DONE, Phase.ABORTED) and not nothing_changed:
-            self.ended_at = self.engine.now
+            self.ended = self.engine.now, now
+        if now.phase is Phase.DONE:
+            self.done = self.ended
 
     def before_revoke(self, lease: int) -> None:
         """A lease is revoked only when its holder's lock has been taken by a transaction."""
@@ -177,11 +180,29 @@ class Invariants:
         if operation.epoch != (before.epoch if before else 0) + 1:
             self.fail("the epoch only rises", f"{before and before.epoch} -> {operation.epoch}")
         self.held, self.was_primary = set(), set()
-        if self.ended_at is not None and self.engine.now - self.ended_at < self.policy.block_ms * SLACK:
-            self.fail("no flapping", f"{self.engine.now - self.ended_at} ms after the last operation")
+        self._flapping(operation)
         if self.engine.now < self.starting_until:
             self.fail("a start moves nothing", f"{operation.old} -> {operation.candidate}")
         self._proof(operation)
+
+    def _flapping(self, operation: Operation) -> None:
+        """Not back to whom the last takeover left, within the block period; and not again at once after an
+        attempt that came to nothing.
+
+        A primary that has taken over and is lost itself is followed by a third at any time. This is the
+        guard's own rule, but for what tried and failed in between: what it adds is that controllers keep it
+        together, whose clocks differ and who may have been asleep, or killed.
+        """
+        now, policy = self.engine.now, self.policy
+        if self.done is not None and now - self.done[0] < policy.block_ms * SLACK:
+            since, last = now - self.done[0], self.done[1]
+            if operation.old != last.candidate or operation.candidate == last.old:
+                move = f"{operation.old} -> {operation.candidate}"
+                self.fail("no flapping", f"{move} {since} ms after {last.old} -> {last.candidate}")
+        if self.ended is not None and self.ended[1].phase is Phase.ABORTED:
+            since = now - self.ended[0]
+            if since < min(policy.retry_ms, policy.block_ms) * SLACK:
+                self.fail("no flapping", f"{since} ms after {self.ended[1].note}")
 
     def _proof(self, operation: Operation) -> None:
         """No takeover without proof."""
