@@ -33,6 +33,7 @@ from lab.drill.operations import Outcome, classify, error_code
 
 ROLLED_BACK = frozenset({"25006", "57P03", "57P01", "40001", "40P01"})
 CONNECT_S = 2
+SILENT_MS = 3000  # a host without power says nothing: what was sent to it is given up, and it is asked anew
 PAUSE_S = 0.2
 # The same two rows that the application writes for a canary, and where and on which timeline.
 WRITE = """
@@ -212,7 +213,10 @@ class DirectClient(Client):
     def _connected(self) -> Connection:
         if self._connection is None or self._connection.closed:
             self._connection = psycopg2.connect(
-                self.plan.dsn, connect_timeout=CONNECT_S, application_name="inside"
+                self.plan.dsn,
+                connect_timeout=CONNECT_S,
+                tcp_user_timeout=SILENT_MS,
+                application_name="inside",
             )
             self._connection.autocommit = True  # BEGIN and COMMIT are sent as they stand
         return self._connection
