@@ -7,7 +7,6 @@ does not wait until PostgreSQL has taken a new value in.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from threading import Thread
@@ -15,13 +14,10 @@ from typing import Any
 
 import psycopg2
 
+from replication.in_force import read_by_checkpointer, shown
 from replication.local_sql import Local
 
 GATE = "hanbat_gate"  # no member may have this name; underscores are none in host names
-LOOK_S = 0.02
-GATE_S = 5.0
-RESTARTPOINT_S = 60.0
-SHOWN = "SELECT current_setting('synchronous_standby_names')"
 ALIVE = "SELECT 1"
 
 
@@ -53,24 +49,17 @@ class Gate:
 def in_force(new: Callable[[], Local] = Local) -> Local | None:
     """The session to which PostgreSQL here has shown that the gate is in force; None when it is not.
 
-    A new session shows what the postmaster has read, and by then it has signalled all its children. It is the
-    checkpointer that makes commits wait, and it reads its settings before it starts what it is asked for: a
-    restartpoint that is asked for now ends after that. While the session lives, so does that postmaster.
+    It is the checkpointer that makes commits wait. While the session lives, so does that postmaster.
     Raises psycopg2.Error or TimeoutError.
     """
-    end_s = time.monotonic() + GATE_S
-    while time.monotonic() < end_s:
-        local = new()
+    local = shown(GATE, new)
+    if local is not None:
         try:
-            if local.ask(SHOWN) == GATE:
-                local.run("CHECKPOINT", RESTARTPOINT_S)
-                return local
+            read_by_checkpointer(local)
         except BaseException:
             local.close()
             raise
-        local.close()
-        time.sleep(LOOK_S)
-    return None
+    return local
 
 
 def tend(ha: Any, gate: Gate, look: Callable[[], Future[Local | None]]) -> None:

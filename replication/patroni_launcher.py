@@ -9,6 +9,7 @@ What Patroni 4.1 does not do by itself, and nothing else:
   (`replication.named_holder`, ADR 0005).
 - Where a person must approve a move, no host of the other side takes a free lock by itself
   (`replication.held_back`, ADR 0006).
+- `/sync` names a standby only once PostgreSQL is shown to wait for it (`replication.grown_set`).
 - `synchronous_standby_names` is emptied only after `/sync` was (`replication.kept_set`).
 - `/sync` is written only if it is still what was read, also where there was none (`replication.sync_swap`).
 - A promotion claims its timeline's number in etcd first (`replication.fresh_timeline`).
@@ -157,6 +158,7 @@ def _launch(config: Path) -> None:
         etcd_home,
         fresh_lease,
         fresh_timeline,
+        grown_set,
         held_back,
         joined_number,
         kept_members,
@@ -196,6 +198,7 @@ def _launch(config: Path) -> None:
         parting.install()
         kept_members.install()
         stale_offer.install()
+        grown_set.install()
     shown_commit.install()
     same_timeline.install()
     if mode == MAX_AVAILABILITY:

@@ -9,8 +9,9 @@ import pytest
 from patroni.dcs import SyncState
 from patroni.postgresql.misc import PostgresqlRole
 
-from replication import gate as module
-from replication.gate import ALIVE, GATE, SHOWN, Gate, in_force, tend
+from replication import in_force as module
+from replication.gate import ALIVE, GATE, Gate, in_force, tend
+from replication.in_force import SHOWN
 from replication.local_sql import Local
 
 from .handover_parts import Candidate, Session, known
@@ -19,11 +20,11 @@ from .handover_parts import Candidate, Session, known
 def test_the_gate_is_in_force_when_the_checkpointer_has_done_something_since() -> None:
     session = Session(**{SHOWN: GATE})
     assert in_force(session.new) is session
-    assert (session.commands, session.closed) == (["CHECKPOINT"], False)
+    assert (session.commands, session.closed) == (["CHECKPOINT", "CHECKPOINT"], False)
 
 
 def test_a_gate_that_is_not_shown_is_not_in_force(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "GATE_S", 0.05)
+    monkeypatch.setattr(module, "SHOW_S", 0.05)
     session = Session(**{SHOWN: ""})
     assert in_force(session.new) is None
     assert (session.commands, session.closed) == ([], True)
