@@ -19,6 +19,7 @@ What Patroni 4.1 does not do by itself, and nothing else:
 - A lock that is offered to this member is free to it, also shortly after failsafe mode
   (`replication.offered_lock`).
 - Only a standby on the primary's own timeline becomes sync (`replication.same_timeline`).
+- The sync set changes one by one, and holds a host of each site where it can (`replication.steady_set`).
 - A standby that drags commits is left out of the sync set for a while, in `max_availability` only
   (`replication.dragging`).
 - A primary that was offered away takes its lock back only if it can still commit and extend a file
@@ -176,6 +177,7 @@ def _launch(config: Path) -> None:
         short_naps,
         shown_commit,
         stale_offer,
+        steady_set,
         sync_swap,
     )
 
@@ -201,6 +203,7 @@ def _launch(config: Path) -> None:
         grown_set.install()
     shown_commit.install()
     same_timeline.install()
+    steady_set.install(remote)
     if mode == MAX_AVAILABILITY:
         dragging.install(*drag_bounds(os.environ))
     joined_number.install()  # before the salvage, which then sees each step that destroys a tail first
