@@ -154,6 +154,7 @@ def _launch(config: Path) -> None:
     from patroni.version import __version__  # pyright: ignore[reportMissingTypeStubs]
 
     from replication import (
+        announced,
         cleaned_beside,
         dragging,
         etcd_home,
@@ -196,6 +197,7 @@ def _launch(config: Path) -> None:
     if (
         mode != MAX_PERFORMANCE
     ):  # after quick_handover: they look in every loop, also in one that tells nothing
+        announced.install()
         kept_offer.install()
         parting.install()
         kept_members.install()

@@ -23,6 +23,8 @@ from patroni.dcs import Cluster, ClusterConfig, Leader, Member, Status, SyncStat
 from patroni.postgresql.misc import PostgresqlState
 from patroni.postgresql.sync import SyncHandler
 
+from replication.announced import SESSION
+from replication.gate import GATE, Gate, in_force
 from replication.grown_set import Growth, InForce, current_state, look
 from replication.in_force import read_by_walsenders, shown
 from replication.local_sql import Local
@@ -230,3 +232,25 @@ def test_a_walsender_that_may_not_have_read_is_waited_for(servers: tuple[Node, N
         read_by_walsenders(local)
         assert time.monotonic() - began_s < 1
         local.close()
+
+
+def test_a_gate_that_is_opened_at_the_promotion_holds_commits_up(servers: tuple[Node, Node, Node]) -> None:
+    """Why it is shut for an announced handover only. A session shows that it is in force."""
+    _, candidate, other = servers
+    tell(candidate, GATE)
+    gate = Gate()
+    gate.look = Future()
+    gate.look.set_result(in_force(lambda: session(candidate)))
+    gate.tell("a1")
+    named = f"SELECT count(*) FROM pg_stat_activity WHERE application_name = '{SESSION}a1'"
+    assert candidate.sql(named, "postgres") == [(1,)]
+    gate.forget()
+    until(lambda: candidate.sql(named, "postgres") == [(0,)], "the word is gone with the session")
+    with stopped(process(candidate, "checkpointer")):
+        tell(candidate, "")
+        candidate.control("promote")
+        assert not acknowledged(candidate, 1)
+    assert acknowledged(candidate, 2)
+    with stopped(process(other, "checkpointer")):
+        other.control("promote")
+        assert acknowledged(other, 1)  # without a gate nobody waits
