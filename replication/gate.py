@@ -4,7 +4,9 @@ A standby acknowledges nothing anyway; promoted, it still acknowledges nothing u
 (`kept_members`). It is shut while a planned handover to this host is announced (`announced`), and known to be
 in force before it begins: a promotion does not wait until PostgreSQL has taken a new value in. Without an
 announcement it is open: PostgreSQL opens it only when its checkpointer reads the settings, which may take as
-long as a restartpoint, and after an unplanned promotion nobody may wait for that.
+long as a restartpoint, and after an unplanned promotion nobody may wait for that. In `max_protection` it
+stands always: there commits wait for another site after every promotion, from the first one on, so it is never
+opened but exchanged for names (`remote_sync`), which takes no checkpointer. From nobody to names would.
 """
 
 from __future__ import annotations
@@ -28,13 +30,14 @@ TELL_S = 0.7
 class Gate:
     """What this process knows of the gate. `in_use`: a promotion has the session, and nobody may end it.
 
-    `told`: the handover after which the session is named.
+    `told`: the handover after which the session is named. `always`: it stands without an announcement, too.
     """
 
     def __init__(self) -> None:
         self.look: Future[Local | None] | None = None
         self.in_use = False
         self.told = ""
+        self.always = False
 
     def session(self) -> Local | None:
         """The session that saw the gate in force; None while it looks, and when it could not look."""
@@ -95,11 +98,11 @@ def tend(
     sync, name = ha.cluster.sync if ha.cluster else None, server.name
     is_sync = bool(sync and ha.is_synchronous_mode() and sync.leader != name and sync.matches(name, False))
     stands = server.config._server_parameters.get("synchronous_standby_names") == GATE
-    shut = is_sync and (bool(announced) or (stands and offered))
+    shut = is_sync and (gate.always or bool(announced) or (stands and offered))
     if shut != stands:
         gate.forget()
         server.config.set_synchronous_standby_names(GATE if shut else None)  # not by way of `remote_sync`
-    if not shut:
+    if not shut or not (announced or offered):
         gate.forget()
     elif gate.look is None or (gate.look.done() and not _lives(gate.session())):
         gate.forget()

@@ -75,6 +75,7 @@ def look(
     if local is None:
         return None
     try:
+        record(local)  # fails on a server that is still being promoted, which must not be slowed down
         if bare:
             read_by_checkpointer(local)
         read_by_walsenders(local, sleep, clock)

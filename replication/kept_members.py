@@ -209,8 +209,12 @@ def _named(members: frozenset[str], found: Iterable[str]) -> frozenset[str]:
     return frozenset(name for name in members if name.lower() in there)
 
 
-def install(memory: Memory = MEMORY) -> None:
-    """Wraps the functions in the running Patroni. Raises ReplacedFunctionChanged."""
+def install(memory: Memory = MEMORY, gate_always: bool = False) -> None:
+    """Wraps the functions in the running Patroni. Raises ReplacedFunctionChanged.
+
+    `gate_always`: also without an announced handover, see `gate`.
+    """
+    memory.gate.always = gate_always
     import patroni.postgresql as module  # pyright: ignore[reportMissingTypeStubs]
     from patroni.ha import Ha  # pyright: ignore[reportMissingTypeStubs]
 

@@ -200,7 +200,7 @@ def _launch(config: Path) -> None:
         announced.install()
         kept_offer.install()
         parting.install()
-        kept_members.install()
+        kept_members.install(gate_always=mode == MAX_PROTECTION)
         stale_offer.install()
         grown_set.install()
     shown_commit.install()

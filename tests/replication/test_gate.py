@@ -56,6 +56,21 @@ def test_without_an_announcement_the_gate_is_open() -> None:
     assert (candidate.state_handler.waits_for, gate.look, first.closed) == (set(), None, True)
 
 
+def test_in_max_protection_it_stands_always_and_is_looked_at_for_a_handover_only() -> None:
+    """Planted: from nobody to the other site's hosts, commits wait only once the checkpointer has read."""
+    candidate, gate = Candidate(), Gate()
+    gate.always = True
+    tend(candidate, gate, looked, "")
+    assert (candidate.state_handler.waits_for, gate.look) == ({GATE}, None)
+    tend(candidate, gate, looked, "a1")
+    assert gate.session() is not None
+    tend(candidate, gate, looked, "")
+    assert (candidate.state_handler.waits_for, gate.look) == ({GATE}, None)
+    candidate.cluster.sync = SyncState.from_node("22", {"leader": "dj-db1", "sync_standby": "dj-db2"})
+    tend(candidate, gate, looked, "")
+    assert candidate.state_handler.waits_for == set()
+
+
 def test_the_gate_of_a_version_before_is_opened() -> None:
     candidate, gate = Candidate(), Gate()
     candidate.state_handler.config._server_parameters = {"synchronous_standby_names": GATE}

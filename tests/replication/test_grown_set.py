@@ -198,6 +198,14 @@ def test_the_end_of_a_look_waits_a_moment_for_who_is_sync() -> None:
     assert now[0] == pytest.approx(grown_set.FLUSH_S, abs=0.05)
 
 
+def test_a_server_that_is_being_promoted_is_asked_for_no_checkpoint() -> None:
+    session = answers()
+    session.answers[RECORD] = psycopg2.OperationalError("recovery is in progress")
+    with pytest.raises(psycopg2.Error):
+        look(BOTH, True, session.new)
+    assert "CHECKPOINT" not in session.commands
+
+
 def test_a_session_that_fails_is_closed() -> None:
     session = answers()
     session.answers[RECORD] = TimeoutError("slow")
