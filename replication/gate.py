@@ -4,9 +4,10 @@ A standby acknowledges nothing anyway; promoted, it still acknowledges nothing u
 (`kept_members`). It is shut while a planned handover to this host is announced (`announced`), and known to be
 in force before it begins: a promotion does not wait until PostgreSQL has taken a new value in. Without an
 announcement it is open: PostgreSQL opens it only when its checkpointer reads the settings, which may take as
-long as a restartpoint, and after an unplanned promotion nobody may wait for that. In `max_protection` it
-stands always: there commits wait for another site after every promotion, from the first one on, so it is never
-opened but exchanged for names (`remote_sync`), which takes no checkpointer. From nobody to names would.
+long as a restartpoint, and after an unplanned promotion nobody may wait for that.
+
+In `max_protection` it stands always: commits wait for another site after every promotion, from the first one
+on. There it is never opened but exchanged for names (`remote_sync`), which takes no checkpointer.
 """
 
 from __future__ import annotations
