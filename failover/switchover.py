@@ -1,4 +1,7 @@
-"""A planned handover, step by step: checkpoint, hold and offer at once, release, verify.
+"""A planned handover, step by step: announce, checkpoint, hold and offer at once, release, verify.
+
+Before anybody waits, the handover is announced to the candidate, which then makes sure that it acknowledges
+nothing alone when it is promoted (`replication.gate`). Without that the handover goes on, and says so.
 
 Patroni does the handing over, as for its own switchover: the old primary stops cleanly once its standbys
 have all its WAL, and the candidate takes the lock. Around it new transactions wait at the poolers, so that
@@ -35,11 +38,13 @@ CALM_S = 0.5  # between two looks once clients are let in: they need the process
 class Limits:
     """Bounds in seconds.
 
+    `gate_s`: from the announcement to the candidate's word that its gate is in force; nobody waits meanwhile.
     `handover_s`: from the hold to a writable candidate; after that the poolers are released in any case.
     `settle_s`: until the service is whole again behind the new primary.
     `ending_s`: after an interruption, until it is told who is primary.
     """
 
+    gate_s: float = 20.0
     handover_s: float = 8.0
     commit_s: float = 15.0
     settle_s: float = 60.0
@@ -68,6 +73,8 @@ class End(StrEnum):
 class Means(Protocol):
     """What the steps need of the world. Each call is bounded in time."""
 
+    def announce(self, id: str, candidate: str) -> str: ...  # "" or why it could not be
+    def gate_in_force(self, id: str, candidate: str) -> bool: ...
     def checkpoint(self, host: str) -> str: ...  # "" or why there was none
     def busy(self, host: str) -> str: ...  # a transaction that runs for long, "" when there is none
     def begin(self, handover: Handover) -> str: ...  # hold and offer: "" or why it was refused
@@ -147,6 +154,7 @@ class Switchover:
             self._release()
 
     def _steps(self) -> Result:
+        self._announce()
         trouble = self.means.checkpoint(self.old)
         self._note("checkpoint", trouble or f"{self.old} has little left to write")
         busy = self.means.busy(self.old)
@@ -155,6 +163,15 @@ class Switchover:
         failure = self._hand_over()
         self._release()
         return self._failed(failure) if failure else self._verify()
+
+    def _announce(self) -> None:
+        trouble = self.means.announce(self.id, self.candidate)
+        if not trouble and not self._wait(
+            lambda: self.means.gate_in_force(self.id, self.candidate), self.limits.gate_s
+        ):
+            trouble = f"{self.candidate} did not answer within {self.limits.gate_s:g} s"
+        alone = f"{self.candidate} will acknowledge alone at first ({trouble})"
+        self._note("announced", alone if trouble else f"{self.candidate} will acknowledge nothing alone")
 
     def _note(self, event: str, detail: str = "") -> None:
         moment = Moment(self.now() - self._began_s, event, detail)

@@ -39,7 +39,11 @@ from failover.transaction import (
     woken,
 )
 from failover.view import NotSeen
+from replication.announced import KEY, SESSION, Announcement
+from replication.announced import encode as encode_announcement
 
+ANNOUNCED = f"patroni/{KEY}"
+GATE_SHOWN = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = '{name}')"
 LEASE_TTL_S = 3
 KEEP_S = 0.5
 CHECKPOINT_S = 60.0
@@ -63,7 +67,7 @@ class RealMeans:
         self._config = config
         self._looker = looker
         self._dcs: EtcdDcs = config.dcs()
-        self._lease = 0
+        self._lease = self._announcement = 0  # leases; 0: none
         self._stop = threading.Event()
         self._ours: Handover | None = None  # what was written, or may have been
         watched = [Prefixes(config.cluster).real(key) for key in (LEADER, FAILOVER, POOLER)]
@@ -73,6 +77,28 @@ class RealMeans:
     def wait(self, seconds: float) -> None:
         """Until the lock, the offer or a pooler changes, at most so long."""
         self._bell.wait(seconds)
+
+    def announce(self, id: str, candidate: str) -> str:
+        """Under a lease of its own: it ends with `release`, or seconds after this process."""
+        try:
+            state = patroni_keys.dcs_state(self._dcs.snapshot())
+            if isinstance(state, NotSeen) or state.sync is None:
+                return "the DCS was not seen"
+            if not state.sync.members - {candidate}:
+                return "no other host is in the sync set"
+            self._announcement = self._kept_lease()
+            put = Put(ANNOUNCED, encode_announcement(Announcement(id, candidate)), self._announcement)
+            if self._dcs.write(Transaction((absent(ANNOUNCED),), (put,))) is None:
+                return "another handover is announced"
+        except (NotAnswered, EtcdAnswerWrong, LeaseGone) as error:
+            return f"etcd: {error}"
+        return ""
+
+    def gate_in_force(self, id: str, candidate: str) -> bool:
+        try:
+            return self._run(candidate, GATE_SHOWN.format(name=SESSION + id), COMMIT_S) is True
+        except psycopg2.Error:
+            return False
 
     def checkpoint(self, host: str) -> str:
         try:
@@ -105,8 +131,7 @@ class RealMeans:
                 return (
                     f"{state.lock.holder} holds the lock, /sync names {', '.join(sorted(state.sync.members))}"
                 )
-            self._lease = self._dcs.grant(LEASE_TTL_S)
-            threading.Thread(target=self._keep, args=(self._config.dcs(),), daemon=True).start()
+            self._lease = self._kept_lease()
             compares = (
                 *lock_as_read(state.lock),
                 unchanged(SYNC, state.sync.revision),
@@ -129,10 +154,16 @@ class RealMeans:
             return f"etcd: {error}"
         return ""
 
-    def _keep(self, dcs: EtcdDcs) -> None:
+    def _kept_lease(self) -> int:
+        """A new lease that is kept alive until `release`. Raises NotAnswered or EtcdAnswerWrong."""
+        lease = self._dcs.grant(LEASE_TTL_S)
+        threading.Thread(target=self._keep, args=(self._config.dcs(), lease), daemon=True).start()
+        return lease
+
+    def _keep(self, dcs: EtcdDcs, lease: int) -> None:
         while not self._stop.wait(KEEP_S):
             try:
-                dcs.keep_alive(self._lease)
+                dcs.keep_alive(lease)
             except LeaseGone:
                 return
             except (NotAnswered, EtcdAnswerWrong):
@@ -140,11 +171,15 @@ class RealMeans:
         dcs.close()
 
     def release(self) -> None:
-        """Revoke the lease, which deletes our hold and no other; if etcd does not answer, it runs out."""
+        """Revoke our leases, which deletes our hold and our announcement and no other's; the hold first.
+
+        If etcd does not answer, they run out.
+        """
         self._stop.set()
-        if self._lease:
-            _until_done(lambda: self._dcs.revoke(self._lease) is Answer.OK)
-        self._lease = 0
+        for lease in (self._lease, self._announcement):
+            if lease:
+                _until_done(lambda lease=lease: self._dcs.revoke(lease) is Answer.OK)
+        self._lease = self._announcement = 0
 
     def _snapshot(self) -> Mapping[str, Entry] | None:
         try:

@@ -4,7 +4,7 @@ Patroni 4.1 lets a new primary name only itself in `/sync`, and acknowledge alon
 set again, two seconds and more. A host that is lost in between takes with it what it acknowledged; and nobody
 may follow it (ADR 5), since nobody can know that it acknowledged nothing. Here:
 
-- Who is in the sync set of another primary acknowledges nothing when it is promoted (`gate`).
+- A candidate to which a handover is announced acknowledges nothing when it is promoted (`gate`).
 - The offer in `/failover` may name the `kept` members (`kept_offer`). They stream from the candidate as soon
   as the old primary has ended (`parting`).
 - The candidate takes `/sync` for itself *and those that stream from it*, in the swap in which it would have
@@ -30,6 +30,7 @@ from typing import Any
 
 import psycopg2
 
+from replication.announced import ANNOUNCED
 from replication.gate import Gate, in_a_thread, tend
 from replication.kept_offer import OFFERS, Offers
 from replication.local_sql import Local
@@ -86,7 +87,9 @@ def touch_member(original: Callable[[Any], bool], memory: Memory) -> Callable[[A
 
     def touch(self: Any) -> bool:
         try:
-            tend(self, memory.gate, in_a_thread)
+            name, offer = self.state_handler.name, self.cluster.failover if self.cluster else None
+            offered = bool(offer and offer.candidate == name and memory.offers.kept_by(offer))
+            tend(self, memory.gate, in_a_thread, ANNOUNCED.to(name), offered)
         except Exception:  # of Patroni's many kinds
             logger.exception("the gate was not looked after")
         return original(self)
@@ -206,8 +209,12 @@ def _named(members: frozenset[str], found: Iterable[str]) -> frozenset[str]:
     return frozenset(name for name in members if name.lower() in there)
 
 
-def install(memory: Memory = MEMORY) -> None:
-    """Wraps the functions in the running Patroni. Raises ReplacedFunctionChanged."""
+def install(memory: Memory = MEMORY, gate_always: bool = False) -> None:
+    """Wraps the functions in the running Patroni. Raises ReplacedFunctionChanged.
+
+    `gate_always`: also without an announced handover, see `gate`.
+    """
+    memory.gate.always = gate_always
     import patroni.postgresql as module  # pyright: ignore[reportMissingTypeStubs]
     from patroni.ha import Ha  # pyright: ignore[reportMissingTypeStubs]
 

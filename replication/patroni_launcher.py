@@ -9,6 +9,7 @@ What Patroni 4.1 does not do by itself, and nothing else:
   (`replication.named_holder`, ADR 0005).
 - Where a person must approve a move, no host of the other side takes a free lock by itself
   (`replication.held_back`, ADR 0006).
+- `/sync` names a standby only once PostgreSQL is shown to wait for it (`replication.grown_set`).
 - `synchronous_standby_names` is emptied only after `/sync` was (`replication.kept_set`).
 - `/sync` is written only if it is still what was read, also where there was none (`replication.sync_swap`).
 - A promotion claims its timeline's number in etcd first (`replication.fresh_timeline`).
@@ -18,6 +19,7 @@ What Patroni 4.1 does not do by itself, and nothing else:
 - A lock that is offered to this member is free to it, also shortly after failsafe mode
   (`replication.offered_lock`).
 - Only a standby on the primary's own timeline becomes sync (`replication.same_timeline`).
+- The sync set changes one by one, and holds a host of each site where it can (`replication.steady_set`).
 - A standby that drags commits is left out of the sync set for a while, in `max_availability` only
   (`replication.dragging`).
 - A primary that was offered away takes its lock back only if it can still commit and extend a file
@@ -154,11 +156,13 @@ def _launch(config: Path) -> None:
     from patroni.version import __version__  # pyright: ignore[reportMissingTypeStubs]
 
     from replication import (
+        announced,
         cleaned_beside,
         dragging,
         etcd_home,
         fresh_lease,
         fresh_timeline,
+        grown_set,
         held_back,
         joined_number,
         kept_members,
@@ -178,6 +182,7 @@ def _launch(config: Path) -> None:
         shown_commit,
         stale_offer,
         stray_wal,
+        steady_set,
         sync_swap,
     )
 
@@ -198,12 +203,15 @@ def _launch(config: Path) -> None:
     if (
         mode != MAX_PERFORMANCE
     ):  # after quick_handover: they look in every loop, also in one that tells nothing
+        announced.install()
         kept_offer.install()
         parting.install()
-        kept_members.install()
+        kept_members.install(gate_always=mode == MAX_PROTECTION)
         stale_offer.install()
+        grown_set.install()
     shown_commit.install()
     same_timeline.install()
+    steady_set.install(remote)
     if mode == MAX_AVAILABILITY:
         dragging.install(*drag_bounds(os.environ))
     joined_number.install()  # before the salvage, which then sees each step that destroys a tail first

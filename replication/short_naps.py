@@ -11,8 +11,8 @@ Both functions are wrapped, and while they run, `sleep` of the module that they 
 - Before following: until somebody holds the lock, and PROMOTE_S more, at most as long as Patroni would have
   slept. A host that follows at once takes a WAL segment from the new primary in the middle of its promotion,
   and once more on the new timeline: promotions took 0.4 to 1.2 s instead of 0.3 s in the lab.
-- Before looking at the sync set: SETTLE_S. What decides is what PostgreSQL says then, as before; a standby
-  that needs longer is looked at again in the next loop.
+- Before looking at the sync set: until it is known whether PostgreSQL waits for it (`replication.grown_set`),
+  SETTLE_S at the most. A standby that needs longer is looked at again when that is known.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from functools import partial, wraps
 from types import ModuleType
 from typing import Any
 
+from replication.grown_set import GROWTH
 from replication.kept_offer import OFFERS
 from replication.wrapping import wrap
 
@@ -78,8 +79,13 @@ def until_taken(ha: Any) -> Nap:
 
 
 def until_settled(ha: Any) -> Nap:
-    """A nap of SETTLE_S at most."""
-    return lambda seconds: time.sleep(min(seconds, SETTLE_S))
+    """A nap of SETTLE_S at most, which ends when the new names are in force."""
+
+    def nap(seconds: float) -> None:
+        GROWTH.pursue(ha.state_handler, ha.cluster)
+        GROWTH.wait(min(seconds, SETTLE_S))
+
+    return nap
 
 
 def _is_taken(ha: Any) -> bool:

@@ -32,6 +32,9 @@ class World:
     holder_instead: str | None = None
     hold_refused: str = ""
     busy_with: str = ""
+    not_announced: str = ""
+    gate_after_s: float | None = 0.0
+    announced_at: float | None = None
     commits_after_s: float | None = 0.1
     settled_after_s: float | None = 3.0
     nobody_takes: bool = False
@@ -53,6 +56,16 @@ class World:
 
     def _since(self, at: float | None, after_s: float | None) -> bool:
         return at is not None and after_s is not None and self.now - at >= after_s
+
+    def announce(self, id: str, candidate: str) -> str:
+        assert (id, candidate) == ("h1", NEW)
+        assert self.held_at is None
+        self.announced_at = None if self.not_announced else self.now
+        return self.not_announced
+
+    def gate_in_force(self, id: str, candidate: str) -> bool:
+        assert (id, candidate) == ("h1", NEW)
+        return self._since(self.announced_at, self.gate_after_s)
 
     def checkpoint(self, host: str) -> str:
         self.done.append(f"checkpoint {host}")
@@ -150,6 +163,7 @@ def test_all_goes_well():
     assert 0.7 <= result.held_s <= 0.9
     events = [one.event for one in result.moments]
     assert events == [
+        "announced",
         "checkpoint",
         "hold",
         "held",
@@ -158,6 +172,28 @@ def test_all_goes_well():
         "acknowledged",
         "settled",
     ]
+
+
+@pytest.mark.parametrize(
+    ("world", "words"),
+    [
+        (World(gate_after_s=1.5), f"{NEW} will acknowledge nothing alone"),
+        (
+            World(gate_after_s=None),
+            f"{NEW} will acknowledge alone at first ({NEW} did not answer within 20 s)",
+        ),
+        (World(not_announced="etcd: x"), f"{NEW} will acknowledge alone at first (etcd: x)"),
+    ],
+    ids=["in force", "not in force", "not announced"],
+)
+def test_nobody_waits_for_the_gate_and_what_comes_of_it_is_told(world, words):
+    """Planted: the old primary's checkpoint came before that wait, and once more in the stop."""
+    _, result = run(world)
+    assert result.end is End.DONE
+    assert result.held_s <= 0.9
+    first, second = result.moments[:2]
+    assert (first.event, first.detail) == ("announced", words)
+    assert (second.event, second.at_s) == ("checkpoint", first.at_s)
 
 
 def test_a_gatekeepers_own_limit_is_later_than_ours():
@@ -277,6 +313,8 @@ def signalled(world: World, at: int, *, after: bool) -> tuple[Signalled, Result]
 
 WORLDS: dict[str, Callable[[], World]] = {
     "all goes well": World,
+    "the gate takes a while": lambda: World(gate_after_s=1.0),
+    "nothing is announced": lambda: World(not_announced="etcd: x"),
     "nobody takes over": lambda: World(hand_over_after_s=None),
     "another takes over": lambda: World(holder_instead="dj-db2"),
     "patroni takes the offer back": lambda: World(refused_after_s=0.3),
@@ -296,6 +334,7 @@ def test_interrupted_at_any_call_it_leaves_nothing_behind_and_tells_the_truth(na
         seen, result = signalled(world, at, after=after)
         where = f"call {at}: {seen.calls[at - 1]}, {result.end}"
         assert world.asked_at is None or world.released_at is not None, where
+        assert world.announced_at is None or world.released_at is not None, where
         assert not world.offered(), where
         assert result.reason.startswith("SIGTERM"), where
         world.now += 60.0
@@ -305,8 +344,9 @@ def test_interrupted_at_any_call_it_leaves_nothing_behind_and_tells_the_truth(na
 
 def test_an_interruption_at_once_is_taken_back_before_the_poolers_let_go() -> None:
     world = World()
-    means, result = signalled(world, 4, after=False)
-    assert means.calls[:4] == ["checkpoint", "busy", "begin", "standing"]
+    means, result = signalled(world, 6, after=False)
+    before = ["announce", "gate_in_force", "checkpoint", "busy"]
+    assert means.calls[:6] == [*before, "begin", "standing"]
     assert means.calls.index("withdraw") < means.calls.index("release")
     assert (result.end, result.primary) == (End.UNCHANGED, OLD)
 

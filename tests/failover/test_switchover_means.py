@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+import psycopg2
 import pytest
 
 from failover import switchover_means
 from failover.handover import HANDOVER, Handover, decode_handover
 from failover.switchover import End, Limits, Switchover
-from failover.switchover_means import RealMeans
+from failover.switchover_means import ANNOUNCED, RealMeans
 from failover.transaction import CONFIG, FAILOVER, HOLD, LEADER, SYNC
+from replication.announced import Announcement, decode
 
 from .memory_etcd import Client, MemoryEtcd
 
@@ -37,6 +39,10 @@ class Told:
 
 class Means(RealMeans):
     """The real keys; PostgreSQL of the lock's holder always accepts writes, and nothing is waited for."""
+
+    def announce(self, id: str, candidate: str) -> str:
+        """Here it is about hold and offer."""
+        return "not announced"
 
     def checkpoint(self, host: str) -> str:
         return ""
@@ -90,6 +96,69 @@ def switchover(means: Means, name: str, candidate: str = NEW, **changes: Any) ->
     return Switchover(
         means, name, OLD, candidate, lambda: clock[0], passes, passes, limits=LIMITS, **changes
     )  # fmt: skip
+
+
+def announced(etcd: MemoryEtcd) -> str:
+    return etcd.keys[ANNOUNCED].value if ANNOUNCED in etcd.keys else ""
+
+
+def announces(means: Means, name: str, candidate: str = NEW) -> str:
+    return RealMeans.announce(means, name, candidate)
+
+
+def test_an_announcement_stands_until_the_release_and_is_read_as_patroni_reads_it(
+    etcd: MemoryEtcd, person: Any
+) -> None:
+    means = person()
+    assert announces(means, "a1") == ""
+    assert decode(announced(etcd)) == Announcement("a1", NEW)
+    begun(means, "a1")
+    means.release()
+    assert announced(etcd) == ""
+    assert not etcd.leases
+
+
+def test_an_announcement_is_bound_to_its_process(etcd: MemoryEtcd, person: Any) -> None:
+    announces(person(), "a1")
+    etcd.end(etcd.keys[ANNOUNCED].lease)
+    assert announced(etcd) == ""
+
+
+def test_a_second_announcement_leaves_the_first(etcd: MemoryEtcd, person: Any) -> None:
+    announces(person(), "a1")
+    loser = person()
+    assert announces(loser, "a2", OTHER) == "another handover is announced"
+    loser.release()
+    assert decode(announced(etcd)) == Announcement("a1", NEW)
+
+
+def test_without_a_host_to_keep_nothing_is_announced(etcd: MemoryEtcd, person: Any) -> None:
+    """The gate would only cost time."""
+    etcd.put(SYNC, json.dumps({"leader": OLD, "sync_standby": NEW}))
+    assert announces(person(), "a1") == "no other host is in the sync set"
+    assert announced(etcd) == ""
+
+
+def test_an_etcd_that_does_not_answer_announces_nothing(etcd: MemoryEtcd, person: Any) -> None:
+    assert announces(person(Client(etcd, mute=True)), "a1").startswith("etcd:")
+
+
+@pytest.mark.parametrize(("answer", "holds"), [(True, True), (False, False), (psycopg2.Error(), False)])
+def test_the_candidate_is_asked_for_the_session_of_this_handover(
+    person: Any, monkeypatch: pytest.MonkeyPatch, answer: Any, holds: bool
+) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def run(self: Means, host: str, sql: str, limit_s: float) -> Any:
+        asked.append((host, sql))
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(RealMeans, "_run", run)
+    assert person().gate_in_force("a1", NEW) is holds
+    assert asked[0][0] == NEW
+    assert "application_name = 'hanbat_gate_a1'" in asked[0][1]
 
 
 def begun(means: Means, name: str) -> None:

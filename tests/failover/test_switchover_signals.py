@@ -27,6 +27,12 @@ class Means:
     number: int
     done: list[str] = field(default_factory=list[str])
 
+    def announce(self, id: str, candidate: str) -> str:
+        return ""
+
+    def gate_in_force(self, id: str, candidate: str) -> bool:
+        return True
+
     def checkpoint(self, host: str) -> str:
         return ""
 

@@ -26,14 +26,19 @@ class Session:
         self.commands: list[str] = []
         self.closed = False
 
-    def ask(self, sql: str) -> Any:
+    def answer(self, sql: str) -> Any:
         answer = self.answers[sql]
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    def run(self, sql: str, limit_s: float) -> None:
+    def ask(self, sql: str) -> Any:
+        return self.answer(sql)
+
+    def run(self, sql: str, limit_s: float) -> Any:
+        """Answers when the rows are fetched."""
         self.commands.append(sql)
+        return SimpleNamespace(fetchone=lambda: (self.answer(sql),))
 
     def close(self) -> None:
         self.closed = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import threading
 import time
+from concurrent.futures import Future
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +17,7 @@ from patroni.dcs import Failover, SyncState
 from patroni.ha import Ha
 
 from replication import short_naps
+from replication.grown_set import Growth, InForce
 from replication.kept_offer import Offer
 from replication.wrapping import ReplacedFunctionChanged
 
@@ -86,7 +88,8 @@ class Primary(Ha):
         self.written: list[set[str]] = []
         self.dcs = SimpleNamespace(write_sync_state=self._write)
         handler = SimpleNamespace(current_state=self._state, set_synchronous_standby_names=lambda names: None)
-        self.state_handler = SimpleNamespace(name="dj-db2", sync_handler=handler)
+        config = SimpleNamespace(_server_parameters={})
+        self.state_handler = SimpleNamespace(name="dj-db2", sync_handler=handler, config=config)
 
     def _maybe_enable_synchronous_mode(self) -> SyncState:
         return SyncState.from_node("1", {"leader": "dj-db2", "sync_standby": ""})
@@ -107,6 +110,21 @@ def test_a_standby_is_sync_after_a_short_look():
     primary._process_multisync_replication()
     assert primary.written == [{"gg-db1"}]
     assert short_naps.SETTLE_S <= time.monotonic() - began < 1.5
+
+
+def test_the_look_ends_when_it_is_known_whether_commits_wait(monkeypatch: pytest.MonkeyPatch):
+    """And not before SETTLE_S where that was known already: then the standby is behind."""
+    known: Future[InForce | None] = Future()
+    growth = Growth(lambda value, bare, ended: known)
+    monkeypatch.setattr(short_naps, "GROWTH", growth)
+    primary, began = Primary(), time.monotonic()
+    primary.cluster.sync = primary._maybe_enable_synchronous_mode()
+    primary.state_handler.config._server_parameters["synchronous_standby_names"] = '"gg-db1"'
+    threading.Timer(0.1, known.set_result, (None,)).start()
+    primary._process_multisync_replication()
+    assert 0.1 <= time.monotonic() - began < short_naps.SETTLE_S
+    growth.wait(0.1)
+    assert time.monotonic() - began >= 0.2
 
 
 def test_other_naps_and_other_threads_sleep_as_they_did(monkeypatch: pytest.MonkeyPatch):

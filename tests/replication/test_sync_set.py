@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from patroni import global_config
 from patroni.dcs import Cluster, ClusterConfig, Leader, Member, Status, SyncState
+from patroni.postgresql import sync
 from patroni.postgresql.sync import SyncHandler
 
 from hanbat.topology import HostRole, Topology
+from replication import steady_set
 from replication.sync_set import Standby, node_count, pick, priorities
 
 from .topologies import SHAPES, topologies, topology
@@ -31,6 +34,7 @@ def situations(draw: st.DrawFn) -> tuple[Topology, str, list[Standby]]:
             draw(st.sampled_from(["sync", "potential", "async"])),
             draw(st.integers(1, 1000)),
             draw(st.booleans()),
+            draw(st.booleans()),
         )
         for name in alive
         if name != primary
@@ -43,12 +47,23 @@ def remote(shape: Topology, primary: str, names: Any) -> set[str]:
     return {name for name in names if shape.site_of(name).name != home}
 
 
+def away_from(shape: Topology, primary: str) -> set[str]:
+    return remote(shape, primary, (host.name for host in shape.hosts_with(HostRole.DB)))
+
+
+def chosen_of(
+    shape: Topology, primary: str, standbys: list[Standby], order: dict[str, int] | None = None
+) -> frozenset[str]:
+    away = away_from(shape, primary)
+    return pick(standbys, order or priorities(shape), node_count(shape), away)
+
+
 @given(situations())
 def test_a_host_of_another_site_is_in_the_set_when_one_is_alive(
     situation: tuple[Topology, str, list[Standby]],
 ) -> None:
     shape, primary, standbys = situation
-    chosen = pick(standbys, priorities(shape), node_count(shape))
+    chosen = chosen_of(shape, primary, standbys)
     if remote(shape, primary, [s.name for s in standbys]):
         assert remote(shape, primary, chosen)
 
@@ -60,7 +75,7 @@ def test_it_does_not_depend_on_the_priorities(
     shape, primary, standbys = situation
     names = [host.name for host in shape.hosts_with(HostRole.DB)]
     any_order = dict(zip(names, data.draw(st.permutations(range(1, len(names) + 1))), strict=True))
-    chosen = pick(standbys, any_order, node_count(shape))
+    chosen = chosen_of(shape, primary, standbys, any_order)
     if remote(shape, primary, [s.name for s in standbys]):
         assert remote(shape, primary, chosen)
 
@@ -75,22 +90,47 @@ def test_one_less_would_not_do() -> None:
     shape = topology((3, 1))
     order = {"one-db1": 4, "one-db2": 3, "one-db3": 2, "two-db1": 1}
     standbys = [Standby(name) for name in ("one-db2", "one-db3", "two-db1")]
-    assert not remote(shape, "one-db1", pick(standbys, order, node_count(shape) - 1))
-    assert remote(shape, "one-db1", pick(standbys, order, node_count(shape)))
+    by_patroni = sorted(standbys, key=lambda standby: -order[standby.name])
+    assert not remote(shape, "one-db1", (one.name for one in by_patroni[: node_count(shape) - 1]))
+    assert remote(shape, "one-db1", (one.name for one in by_patroni[: node_count(shape)]))
+    kept = [replace(one, nofailover=one.name == "two-db1") for one in standbys]  # picked last
+    away = away_from(shape, "one-db1")
+    assert not remote(shape, "one-db1", pick(kept, order, node_count(shape) - 1, away))
+    assert remote(shape, "one-db1", pick(kept, order, node_count(shape), away))
+
+
+@given(situations())
+def test_an_in_site_standby_is_kept_too(situation: tuple[Topology, str, list[Standby]]) -> None:
+    """Planted: with 2+2 hosts, the priorities alone leave the first host of the backup without one."""
+    shape, primary, standbys = situation
+    standbys = [replace(one, nofailover=False) for one in standbys]
+    home = {one.name for one in standbys} - away_from(shape, primary)
+    chosen = chosen_of(shape, primary, standbys)
+    if home and node_count(shape) > 1:
+        assert chosen & home
+
+
+@given(situations())
+def test_the_set_is_never_left_as_a_whole(situation: tuple[Topology, str, list[Standby]]) -> None:
+    """Planted: who has a higher priority comes back, and nobody is named until it has caught up."""
+    shape, primary, standbys = situation
+    standbys = [replace(one, nofailover=False) for one in standbys]
+    named = {one.name for one in standbys if one.named}
+    if named:
+        assert named & chosen_of(shape, primary, standbys)
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_an_in_site_standby_is_kept_too_while_the_primary_site_is_active(name: str) -> None:
-    shape = SHAPES[name]
-    order = priorities(shape)
+def test_every_host_has_a_priority_of_its_own(name: str) -> None:
+    order = priorities(SHAPES[name])
     assert sorted(order.values()) == list(range(1, len(order) + 1))
-    site = shape.sites[0]
-    for primary in (host.name for host in site.hosts_with(HostRole.DB)):
-        others = [host.name for host in shape.hosts_with(HostRole.DB) if host.name != primary]
-        chosen = pick([Standby(other) for other in others], order, node_count(shape))
-        assert remote(shape, primary, chosen)
-        if len(site.hosts_with(HostRole.DB)) > 1:
-            assert chosen - remote(shape, primary, chosen)
+
+
+def test_who_comes_home_replaces_one_of_two_remote_hosts() -> None:
+    """Planted: whoever is in the set stays, for ever; an in-site standby that was lost is never back."""
+    shape = topology((2, 2))
+    away = [Standby("two-db1", "sync", named=True), Standby("two-db2", "sync", named=True)]
+    assert chosen_of(shape, "one-db1", [*away, Standby("one-db2")]) == {"two-db1", "one-db2"}
 
 
 class FakePostgresql:
@@ -128,9 +168,10 @@ def patronis_choice(shape: Topology, primary: str, standbys: list[Standby]) -> f
         members.append(Member(1, standby.name, str(place), data))
     settings = {"synchronous_mode": True, "synchronous_node_count": node_count(shape)}
     leader = Leader(1, "0", Member(1, primary, "0", {"state": "running"}))
+    named = ",".join(standby.name for standby in standbys if standby.named)
     cluster = Cluster(
         "1", ClusterConfig(1, settings, 1), leader, Status.empty(), members, None,
-        SyncState.empty(), None, None, None,
+        SyncState.from_node("7", {"leader": primary, "sync_standby": named}), None, None, None,
     )  # fmt: skip
     global_config.update(cluster)  # pyright: ignore[reportAttributeAccessIssue]
     rows = [
@@ -138,13 +179,16 @@ def patronis_choice(shape: Topology, primary: str, standbys: list[Standby]) -> f
         for place, s in enumerate(standbys)
     ]
     handler = SyncHandler(FakePostgresql(primary, rows))  # pyright: ignore[reportArgumentType]
-    return frozenset(handler.current_state(cluster).active)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sync._ReplicaList, "__init__", sync._ReplicaList.__init__)  # put back afterwards
+        steady_set.install(frozenset(away_from(shape, primary)))
+        return frozenset(handler.current_state(cluster).active)
 
 
 @given(situations())
 def test_the_model_is_what_patroni_does(situation: tuple[Topology, str, list[Standby]]) -> None:
     shape, primary, standbys = situation
-    assert pick(standbys, priorities(shape), node_count(shape)) == patronis_choice(shape, primary, standbys)
+    assert chosen_of(shape, primary, standbys) == patronis_choice(shape, primary, standbys)
 
 
 def test_the_fake_hides_no_attribute_of_patroni() -> None:

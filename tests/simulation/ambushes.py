@@ -51,6 +51,19 @@ def set_shrinks(world: World, rng: random.Random) -> tuple[str, Heal]:
     return "/sync shrinks before the transaction", nothing
 
 
+def lost_when_named(world: World, rng: random.Random) -> tuple[str, Heal]:
+    """Who has just taken over is cut off in the moment in which it first names a standby in /sync."""
+    first = holder(world)
+    world.power_off(first)
+    for _ in range(400):
+        world.run(50)
+        sync = world.etcd.data[SYNC].value
+        if sync.leader not in ("", first) and sync.members:
+            lose(world, rng, sync.leader, 25_000)
+            break
+    return "a new primary is lost when it first names a standby", lambda: world.power_on(first)
+
+
 def config_changes(world: World, rng: random.Random) -> tuple[str, Heal]:
     """Somebody pauses Patroni between the plan and the transaction."""
 

@@ -272,13 +272,14 @@ class Patroni(Requests):
     # --- the sync set ----------------------------------------------------------------------------
 
     def confirmed(self, sync: Sync) -> frozenset[str]:
-        """`sync_confirmed`: required, connected, and caught up since it was required."""
+        """`sync_confirmed`: required, connected, and caught up since that is in force (`grown_set`)."""
         server = self.server
+        new = not (server.deaf_until and self.rules.shown_set)
         return frozenset(
             name
             for name in server.required
             if name in server.sessions
-            and (name in sync.members or server.sessions[name].confirmed >= server.required_since)
+            and (name in sync.members or (new and server.sessions[name].confirmed >= server.required_since))
         )
 
     def picked(self) -> frozenset[str]:
@@ -313,6 +314,8 @@ class Patroni(Requests):
         yield self.engine.rng.randrange(3)
         if not server.primary or not server.running:
             return
+        if picked and not server.required and self.engine.rng.random() < self.servers.deaf:
+            server.deaf_until = self.engine.now + self.engine.rng.randrange(500, 6000)
         server.require(picked)
         if picked and confirmed != picked:
             yield 2000

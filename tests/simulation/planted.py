@@ -384,6 +384,13 @@ PLANTED: tuple[Planted, ...] = (
         clean=Settings(),
     ),
     Planted(
+        "a standby is named before commits wait for it (Patroni as it is: replication/grown_set.py)",
+        nullcontext,
+        Settings(rules=replace(MENDED, shown_set=False), deaf=1.0),
+        only(ambushes.lost_when_named),
+        clean=Settings(deaf=1.0),
+    ),
+    Planted(
         "PostgreSQL is told who has joined before /sync is swapped",
         nullcontext,
         Settings(rules=replace(MENDED, set_after_swap=False)),

@@ -39,7 +39,8 @@ class Postgres:
     wal: list[int] = field(default_factory=list)
     required: frozenset[str] = frozenset()  # synchronous_standby_names
     quorum: int = 0  # 0: all of `required`; else so many of them
-    required_since: int = 0  # WAL position when `required` last changed
+    required_since: int = 0  # WAL position when `required` last changed, or came to be in force
+    deaf_until: int = 0  # 0: `required` is in force; else its checkpointer has not read that anybody is
     upstream: str | None = None
     connection: int = 0  # rises when a standby's connection ends: an old session never comes back
     diverged: bool = False
@@ -51,6 +52,8 @@ class Postgres:
     def require(self, names: frozenset[str]) -> None:
         if names != self.required:
             self.required, self.required_since = names, len(self.wal)
+        if not names:
+            self.deaf_until = 0
 
     def follow(self, upstream: str | None) -> None:
         """Receive from another host, or from none."""
@@ -65,10 +68,16 @@ class Postgres:
         self.connection += 1
         self.sessions.clear()
         self.pending.clear()
+        self.deaf_until = 0
+
+    def hears(self, now: int) -> None:
+        """The checkpointer reads its settings: from here on commits wait for those who are required."""
+        if self.deaf_until and self.deaf_until <= now:
+            self.deaf_until, self.required_since = 0, len(self.wal)
 
     def covered(self) -> int:
         """Up to where commits may be acknowledged; -1 when a required standby is missing."""
-        if not self.required:
+        if not self.required or self.deaf_until:
             return len(self.wal)
         marks = sorted(
             (self.sessions[name].confirmed for name in self.required if name in self.sessions), reverse=True
@@ -85,6 +94,7 @@ class Servers:
         self.by_host = {host: Postgres(host) for host in hosts}
         self.next_record = 0
         self.write_rate = 0.6
+        self.deaf = 0.0  # chance that a checkpoint is under way when a set grows from nobody
         self.cancel_rate = 0.0005
         self.false_acknowledgements = 0
         self.acknowledged: list[int] = []
@@ -95,7 +105,7 @@ class Servers:
         """Whether a commit made now could be acknowledged: enough required standbys receive from it."""
         if not (server.running and server.primary):
             return False
-        if not server.required:
+        if not server.required or server.deaf_until:
             return True
         receiving = [
             name
@@ -116,6 +126,7 @@ class Servers:
             now = self.engine.now
             for server in servers:
                 if server.primary and server.running and server.frozen_until <= now:
+                    server.hears(now)
                     self._stream(server, now)
                     self._clients(server)
             yield TICK_MS

@@ -19,6 +19,8 @@ class PatroniRules:
     `looks_who_streams`: only those are kept who stream from the candidate, and have nothing that it has not.
     `shown_commit`: a primary that was offered away takes its lock back only if it can commit.
     `named_candidate`: a free lock is not left to a candidate whom /sync does not name.
+    `shown_set`: a standby is named in /sync only once commits wait for it (kept in `UPSTREAM`, too: its
+    hazard is nobody's sleep, and has a planted bug of its own).
     `set_after_swap`: that swap comes before PostgreSQL is told who has joined.
     """
 
@@ -30,6 +32,7 @@ class PatroniRules:
     kept_set: bool = True
     gate: bool = True
     looks_who_streams: bool = True
+    shown_set: bool = True
     set_after_swap: bool = True
     shown_commit: bool = True
     named_candidate: bool = True

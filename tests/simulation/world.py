@@ -44,6 +44,7 @@ class Settings:
     hazard: float = 0.002  # chance to be paused between two steps
     mode: str = "on"
     torn: float = 0.03
+    deaf: float = 0.1  # chance that commits go on without a new set for a while, when it was empty
     controllers: bool = True
     person: bool = True  # who approves, where a move waits for it
 
@@ -72,6 +73,7 @@ class World:
         self.healed_at = 0
         self.ambushes: dict[str, Callable[[str], None]] = {}
         self.etcd.torn = self.settings.torn
+        self.servers.deaf = self.settings.deaf
         self.processes: dict[str, tuple[Process, Callable[[], Body], str, float]] = {}
         self._begin()
         self.patronis = {
