@@ -181,8 +181,8 @@ def _launch(config: Path) -> None:
         short_naps,
         shown_commit,
         stale_offer,
-        stray_wal,
         steady_set,
+        stray_wal,
         sync_swap,
     )
 
@@ -200,9 +200,8 @@ def _launch(config: Path) -> None:
     short_naps.install()
     cleaned_beside.install()
     quick_handover.install()
-    if (
-        mode != MAX_PERFORMANCE
-    ):  # after quick_handover: they look in every loop, also in one that tells nothing
+    # After quick_handover: they look in every loop, also in one that tells nothing.
+    if mode != MAX_PERFORMANCE:
         announced.install()
         kept_offer.install()
         parting.install()

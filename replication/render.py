@@ -7,7 +7,7 @@ from typing import Any
 
 from hanbat.rendering import File, template
 from hanbat.secrets_file import Secrets
-from hanbat.topology import Host, HostRole, ProtectionMode, SiteRole, Topology
+from hanbat.topology import Host, HostRole, SiteRole, Topology
 from replication import access, layout, protection, server, sync_set
 from replication.salvage_settings import LIMITS, described_tables
 from replication.scram import verifier
@@ -64,8 +64,7 @@ def _patroni(topology: Topology, host: Host, secrets: Secrets) -> Iterator[File]
         )
         yield File("/etc/hanbat/post-bootstrap.sql", sql, mode=0o600, owner="postgres", group="postgres")
     remote = layout.remote_members(topology, host)
-    strict = topology.replication.mode is ProtectionMode.MAX_PROTECTION
-    unit = _text("hanbat-patroni.service.j2", topology, host, remote=remote, strict=strict)
+    unit = _text("hanbat-patroni.service.j2", topology, host, remote=remote)
     yield File(f"{UNITS}/hanbat-patroni.service", unit)
 
 
