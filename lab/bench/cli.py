@@ -41,7 +41,10 @@ def bench() -> None:
 def failover(
     runs: int, patroni_runs: int, rounds: int, seconds: int, write: bool, root: Path, as_json: bool
 ) -> None:
-    """Host loss and site loss: Patroni with defaults, Patroni tuned, Hanbat; then commits a second."""
+    """Host loss and site loss: Patroni with defaults, Patroni tuned, Hanbat; then commits a second.
+
+    Ctrl-C ends it; what was measured until then is kept, and told.
+    """
     if os.geteuid() != 0:
         raise NotRoot("a benchmark makes machines and networks")
     console = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -57,7 +60,14 @@ def failover(
     sites = CLONE / "sites.yml"
     seeds = {"hanbat": range(1, runs + 1)}
     seeds |= {name: range(1, patroni_runs + 1) for name in ("patroni-default", "patroni-tuned")}
-    measured = outages.run(CLONE, sites, seeds, root, show, say)
+    measured: list[outages.Measured] = []
+    try:
+        measured.extend(outages.run(CLONE, sites, seeds, root, show, say))
+    except KeyboardInterrupt:
+        if not measured:
+            raise
+        say(f"interrupted: the {len(measured)} drills until here count; no commits are measured")
+        rounds = 0
     result: dict[str, Any] = {
         "started": started.isoformat(),
         "commit": computer.commit_of(CLONE),
@@ -76,6 +86,7 @@ def failover(
 
 
 def _keep(root: Path, result: dict[str, Any]) -> None:
+    root.mkdir(parents=True, exist_ok=True)
     (root / "benchmark.json").write_text(json.dumps(result, indent=1, ensure_ascii=False), encoding="utf-8")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,18 +31,19 @@ class Measured:
 
 def run(
     clone: Path, sites: Path, seeds: Mapping[str, Sequence[int]], root: Path, show: Report, say: Say
-) -> tuple[Measured, ...]:
-    """`seeds`: variant -> its seeds. Raises what the lab raises; a drill that fails is a row."""
+) -> Iterator[Measured]:
+    """Each drill when it is done. `seeds`: variant -> its seeds.
+
+    Raises what the lab raises; a drill that fails is a row.
+    """
     root.mkdir(parents=True, exist_ok=True)
-    done: list[Measured] = []
     for seed in sorted({seed for given in seeds.values() for seed in given}):
         for name, variant in VARIANTS.items():
             if seed not in seeds.get(name, ()):
                 continue
             say(f"--- seed {seed}: {variant.says}")
-            done += _one(clone, sites, variant, seed, root, show, say)
+            yield from _one(clone, sites, variant, seed, root, show, say)
             time.sleep(SETTLE_S)
-    return tuple(done)
 
 
 def _one(

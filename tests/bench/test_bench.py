@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from hanbat import topology_file
+from lab.bench import outages
+from lab.bench.cli import bench
 from lab.bench.commits import Round, compared, parsed
 from lab.bench.markdown import BEGIN, END, replaced, tables
 from lab.bench.outages import Measured, as_dict, spreads
@@ -103,3 +109,18 @@ def test_the_document_has_a_place_for_figures() -> None:
     text = (CLONE / "docs" / "benchmarks.md").read_text(encoding="utf-8")
     assert BEGIN in text
     assert END in text
+
+
+def test_an_interrupted_benchmark_tells_what_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken_off(*_: object) -> Iterator[Measured]:
+        yield Measured("hanbat", row(1.5))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(outages, "run", broken_off)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    (tmp_path / "evidence").mkdir()
+    done = CliRunner().invoke(bench, ["failover", "--evidence", str(tmp_path / "evidence")])
+    assert done.exit_code == 0, done.output
+    assert "interrupted: the 1 drills until here count" in done.output
+    (kept,) = (tmp_path / "evidence").glob("bench-*/benchmark.json")
+    assert [one["rto_seconds"] for one in json.loads(kept.read_text())["runs"]] == [1.5]
