@@ -11,7 +11,7 @@ import pytest
 
 from failover.transaction import LEADER, SYNC
 
-from . import ambushes
+from . import ambushes, signatures
 from .alone import ALONE, SOON_MS
 from .engine import Violation
 from .incidents import KINDS, Plan, offer
@@ -43,6 +43,10 @@ def test_no_invariant_breaks() -> None:
         ambushes.half_taken,
         ambushes.kept_ahead,
         ambushes.stale_offer,
+        signatures.signed,
+        signatures.unheard,
+        signatures.half_told,
+        signatures.kept_unheard,
     ],
     ids=lambda kind: kind.__name__,
 )
