@@ -81,7 +81,7 @@ class Invariants:
     offered: str = ""  # to whom the last takeover gave the lock, since the last promotion
     asked_for: tuple[str, int] = ("", 0)  # whom a person's switchover names, and until when that is his word
     intended_held: bool = False  # the lock was held when the intent was written
-    starting_until: int = 0  # everything has just been started: nothing has to move until then
+    starting_until: int = 0  # all has just been started, or is just restarted: nothing has to move
     lock_revoked: int = 0  # a revocation that hit a lock taken back with the same lease: costs time only
 
     def fail(self, invariant: str, detail: str) -> None:

@@ -51,11 +51,13 @@ class Patroni(Claims):
         self.wanted: frozenset[str] = frozenset()  # whom the offer wants to be kept in /sync
         self.taken: tuple[frozenset[str], int] | None = None  # who was kept, and the revision of /sync
         self.watched, self.parts_from = 0, ""  # the offer that keeps this host; whose stream has ended
+        self.restarting = ""  # what it says of the PostgreSQL that it restarts (`restarts.py`)
         self.booted = False  # the machine has just started: PostgreSQL takes longer
         self.word = ("", 0)  # who has said that it goes on without etcd, and until when that is believed
 
     def body(self) -> Body:
         self.cache.rebuild()
+        self.restarting = ""
         self.promoting, self.lease, self.word, self.memory = False, 0, ("", 0), Memory()
         while True:
             yield from self.cycle()
@@ -77,7 +79,9 @@ class Patroni(Claims):
                 if LEADER in snapshot and snapshot[LEADER].value == self.host:
                     yield from self.refresh_lease()
                 return
-            if not self.server.running:
+            if self.restarting:
+                yield from self.while_restarting(snapshot)
+            elif not self.server.running:
                 yield from self.recover(snapshot)
             elif LEADER not in snapshot and not self.believed(snapshot):
                 yield from self.unhealthy(snapshot)
@@ -124,6 +128,19 @@ class Patroni(Claims):
             self.log("lost the lock before promoting")
             self.promoting = False
             self.watchdog_at = None
+
+    def while_restarting(self, snapshot: Snapshot) -> Step:
+        """`handle_long_action_in_progress`: keeps its lock, or gives up, and is no primary then."""
+        lock = snapshot.get(LEADER)
+        if lock is not None and lock.value == self.host and (yield from self.update_lock(lock)):
+            return
+        self.log("lost its lock while it restarts PostgreSQL")
+        self.restarting = ""
+        yield from self.demote()
+
+    def says(self) -> str:
+        """`/health`, as `planned_restart.state_of_primary` reads it."""
+        return self.restarting or ("running" if self.server.running else "crashed")
 
     def touch_member(self) -> Step:
         """Renews the lease of a standby too (the member key's)."""

@@ -13,7 +13,7 @@ from typing import Any
 from unittest.mock import patch
 
 from failover import approvals as rule
-from failover import candidates, executor, guards, planner, transaction, votes
+from failover import candidates, executor, guards, planned_restart, planner, transaction, votes
 from failover.commands import RevokeLease
 from failover.policy import Mode, Policy
 from failover.transaction import (
@@ -31,7 +31,7 @@ from failover.transaction import (
 from failover.view import Reach
 from replication import fresh_timeline, sync_swap
 
-from . import ambushes, approvals, signatures
+from . import ambushes, approvals, restarts, signatures
 from . import incidents as inc
 from .alone import ALONE
 from .incidents import Plan
@@ -464,5 +464,17 @@ PLANTED: tuple[Planted, ...] = (
         _claim_used_again,
         Settings(hazard=0),
         only(signatures.unheard),
+    ),
+    Planted(
+        "a restart of the primary's PostgreSQL is not waited for",
+        lambda: patch("tests.simulation.controller.judged", lambda probe, away: probe),
+        Settings(hazard=0),
+        only(restarts.in_time),
+    ),
+    Planted(
+        "a restart of the primary's PostgreSQL is waited for without a bound",
+        lambda: patch.object(planned_restart, "RESTART_MS", 60_000),
+        Settings(hazard=0),
+        replace(ALONE, number=1, kinds=((restarts.too_long, 1),)),
     ),
 )

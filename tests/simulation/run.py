@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from . import alone
 from .engine import Violation
 from .incidents import KINDS, Plan, play
+from .restarts import restarted
 from .rules import MENDED, UPSTREAM
 from .signatures import signed
 from .world import Settings, World
 
-NORMAL = Plan(kinds=(*KINDS, (signed, 2)))
+NORMAL = Plan(kinds=(*KINDS, (signed, 2), (restarted, 2)))
 TELL_S = 30.0  # between two lines of progress
 
 

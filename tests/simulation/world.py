@@ -126,10 +126,19 @@ class World:
         self.etcd.before_commit = self.invariants.before_commit
         self.etcd.on_change += [self.invariants.changed, self._watch]
         self.servers.on_acknowledge = self.invariants.acknowledged
+        for observer in self.observers:
+            observer.says = self._says
         for patroni in self.patronis.values():
             patroni.promotions, patroni.rewinds = self.invariants.promoted, self.invariants.rewound
             patroni.peers, patroni.may_race = self.patronis, self.settings.may_race
             patroni.before_write = lambda host: self._ambush("write", host)
+
+    def _says(self, observer: str, host: str) -> str:
+        patroni = self.patronis[host]
+        awake = patroni.process is not None and patroni.process.alive
+        awake = awake and patroni.process.paused_until <= self.engine.now
+        there = awake and self.network.both_ways(observer, host)
+        return patroni.says() if there and self.servers.by_host[host].primary else ""
 
     def _watch(self, events: tuple[Event, ...]) -> None:
         """A change of /leader, /config or /status wakes Patroni's loops; one of /failover does not."""
