@@ -173,15 +173,23 @@ def _prepare(ha: Any, unused: int | None, new: Callable[[], Local]) -> tuple[int
         timeline = int(local.ask(TIMELINE))
     finally:
         local.close()
-    wal = _wal(ha.state_handler)
-    top, heard = here(wal, timeline), heard_of(ha.cluster)
+    wal, heard = _wal(ha.state_handler), heard_of(ha.cluster)
+    number, again = made_ready(wal, timeline, heard, before, name, unused)
+    return number, None if again else put_of(ha.dcs, before, number, name)
+
+
+def made_ready(
+    wal: Path, timeline: int, heard: int, before: Claimed, name: str, unused: int | None
+) -> tuple[int, bool]:
+    """The number, for which there is room now, and whether it is claimed for this host. Raises OSError."""
+    top = here(wal, timeline)
     # The answer to the claim may have been lost: a number that was put for this host is its own.
     again = unused is not None and before.number == unused > max(top, heard) and before.host == name
     number = before.number if again else next_number(top, heard, before)
     missing = leave_out(wal, timeline, number)
     if missing:
         logger.info("leaves out timelines %s, and is promoted to %d", missing, number)
-    return number, None if again else put_of(ha.dcs, before, number, name)
+    return number, again
 
 
 def update_cluster_history(original: Callable[[Any], None]) -> Callable[[Any], None]:

@@ -13,7 +13,7 @@ from typing import Any
 from unittest.mock import patch
 
 from failover import approvals as rule
-from failover import candidates, executor, guards, planner, transaction, votes
+from failover import candidates, executor, guards, planned_restart, planner, transaction, votes
 from failover.commands import RevokeLease
 from failover.policy import Mode, Policy
 from failover.transaction import (
@@ -29,8 +29,9 @@ from failover.transaction import (
     Put,
 )
 from failover.view import Reach
+from replication import fresh_timeline, sync_swap
 
-from . import ambushes, approvals
+from . import ambushes, approvals, restarts, signatures
 from . import incidents as inc
 from .alone import ALONE
 from .incidents import Plan
@@ -208,6 +209,33 @@ def _blind_writes() -> AbstractContextManager[Any]:
     return patch.object(transaction, "advance", advance)
 
 
+def _claim_uncompared() -> AbstractContextManager[Any]:
+    """A claim is put, whatever its key has become."""
+    real = sync_swap.write
+
+    def write(dcs: Any, puts: Any, *more: Any) -> Any:
+        real(dcs, puts, *more)
+        mine, asked = sync_swap.encoded(dcs.client_path(fresh_timeline.KEY)), dcs.asked()
+        dcs.call_rpc(
+            "/kv/txn",
+            {**asked, "compare": [each for each in asked["compare"] if each["key"] != mine]},
+            None,
+        )
+
+    return patch.object(sync_swap, "write", write)
+
+
+def _claim_used_again() -> AbstractContextManager[Any]:
+    """After an attempt of which nothing is known, its number is taken for claimed."""
+    real = fresh_timeline.made_ready
+
+    def made_ready(wal: Any, timeline: Any, heard: Any, before: Any, name: Any, unused: Any) -> Any:
+        number, again = real(wal, timeline, heard, before, name, unused)
+        return (number, again) if unused is None else (unused, True)
+
+    return patch.object(fresh_timeline, "made_ready", made_ready)
+
+
 FREEZES = Plan(
     kinds=(
         (inc.host_freeze, 4),
@@ -302,7 +330,7 @@ PLANTED: tuple[Planted, ...] = (
         Settings(policy=ASKS, rules=replace(MENDED, held_back=False)),
         Plan(kinds=((inc.site_loss, 5), (inc.isolate, 4))),
         clean=Settings(policy=ASKS),
-        at_most=3000,
+        at_most=6000,
     ),
     Planted(
         "guard candidate_holds_lock removed: taken, and the lease revoked, before the candidate has the lock",
@@ -410,5 +438,43 @@ PLANTED: tuple[Planted, ...] = (
         Settings(rules=replace(MENDED, named_candidate=False), hazard=0),
         only(ambushes.stale_offer),
         clean=Settings(hazard=0),
+    ),
+    Planted(
+        "a promotion claims no timeline number (a kept member takes over from who was not heard of)",
+        nullcontext,
+        Settings(rules=replace(MENDED, claims=False), hazard=0),
+        only(signatures.kept_unheard),
+        clean=Settings(hazard=0),
+    ),
+    Planted(
+        "a promotion claims no timeline number (a signature for who has not heard of the last primary)",
+        nullcontext,
+        Settings(rules=replace(MENDED, claims=False), hazard=0),
+        only(signatures.unheard),
+        clean=Settings(hazard=0),
+    ),
+    Planted(
+        "a claim of a timeline number does not compare its key",
+        _claim_uncompared,
+        Settings(hazard=0),
+        only(signatures.half_told),
+    ),
+    Planted(
+        "a claim whose answer was not had is used again, unread",
+        _claim_used_again,
+        Settings(hazard=0),
+        only(signatures.unheard),
+    ),
+    Planted(
+        "a restart of the primary's PostgreSQL is not waited for",
+        lambda: patch("tests.simulation.controller.judged", lambda probe, away: probe),
+        Settings(hazard=0),
+        only(restarts.in_time),
+    ),
+    Planted(
+        "a restart of the primary's PostgreSQL is waited for without a bound",
+        lambda: patch.object(planned_restart, "RESTART_MS", 60_000),
+        Settings(hazard=0),
+        replace(ALONE, number=1, kinds=((restarts.too_long, 1),)),
     ),
 )

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from .engine import Body, Engine
+from .history_files import Folder
 from .network import Network
 
 TICK_MS = 80
@@ -36,6 +37,7 @@ class Postgres:
     running: bool = True
     primary: bool = False
     timeline: int = 1
+    files: Folder = field(default_factory=Folder)
     wal: list[int] = field(default_factory=list)
     required: frozenset[str] = frozenset()  # synchronous_standby_names
     quorum: int = 0  # 0: all of `required`; else so many of them
@@ -65,6 +67,11 @@ class Postgres:
         self.connection += 1
         self.sessions.clear()
         self.pending.clear()
+
+    def promote(self, mark: int) -> None:
+        """A new timeline, which begins with a record of its own."""
+        self.primary, self.timeline = True, self.files.begin(self.timeline, f"{self.host} {mark}")
+        self.wal.append(mark)
 
     def covered(self) -> int:
         """Up to where commits may be acknowledged; -1 when a required standby is missing."""
@@ -155,9 +162,13 @@ class Servers:
         there = network.replicates(primary.host, standby.host)
         if not there or not network.replicates(standby.host, primary.host):
             return
-        have = len(standby.wal)
+        have, files = len(standby.wal), standby.files
+        if not files.fetch(primary.files, standby.timeline, primary.timeline):
+            return
         if primary.wal[:have] != standby.wal:
             standby.diverged = True
+            return
+        if not files.leads_to(primary.files, standby.timeline, primary.timeline):
             return
         primary.sessions[standby.host] = Session(have, now, standby.connection, now)
 

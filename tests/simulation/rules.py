@@ -19,6 +19,7 @@ class PatroniRules:
     `looks_who_streams`: only those are kept who stream from the candidate, and have nothing that it has not.
     `shown_commit`: a primary that was offered away takes its lock back only if it can commit.
     `named_candidate`: a free lock is not left to a candidate whom /sync does not name.
+    `claims`: a promotion claims its timeline number before it begins (ADR 9).
     `set_after_swap`: that swap comes before PostgreSQL is told who has joined.
     """
 
@@ -33,9 +34,12 @@ class PatroniRules:
     set_after_swap: bool = True
     shown_commit: bool = True
     named_candidate: bool = True
+    claims: bool = True
 
 
-UPSTREAM = PatroniRules(False, False, False, False, False, False, shown_commit=False, named_candidate=False)
+UPSTREAM = PatroniRules(
+    False, False, False, False, False, False, shown_commit=False, named_candidate=False, claims=False
+)
 MENDED = PatroniRules()
 
 

@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import pytest
 
 from failover.transaction import LEADER, SYNC
 
-from . import ambushes
+from . import ambushes, restarts, signatures
 from .alone import ALONE, SOON_MS
 from .engine import Violation
 from .incidents import KINDS, Plan, offer
@@ -43,6 +44,10 @@ def test_no_invariant_breaks() -> None:
         ambushes.half_taken,
         ambushes.kept_ahead,
         ambushes.stale_offer,
+        signatures.signed,
+        signatures.unheard,
+        signatures.half_told,
+        signatures.kept_unheard,
     ],
     ids=lambda kind: kind.__name__,
 )
@@ -55,6 +60,15 @@ def test_the_transaction_alone_holds_off_a_stale_writer(kind: object) -> None:
     """Also with Patroni as it is: the /sync revision that moves, and the order of the changes."""
     settings = Settings(rules=UNMENDED, hazard=0, torn=0.3)
     assert many(40, settings=settings, plan=only(kind)).failures == {}  # type: ignore[arg-type]
+
+
+def test_a_restart_that_ends_in_time_moves_nothing_and_one_that_does_not_is_taken_over() -> None:
+    quick = many(20, settings=Settings(hazard=0), plan=only(restarts.in_time))
+    assert (quick.failures, quick.takeovers) == ({}, 0)
+    plan = replace(ALONE, number=1, kinds=((restarts.too_long, 1),))
+    slow = many(12, settings=Settings(hazard=0), plan=plan)
+    assert slow.failures == {}
+    assert slow.takeovers >= slow.runs
 
 
 def test_one_fault_costs_seconds_while_it_lasts() -> None:
