@@ -255,6 +255,8 @@ class Controller:
 
     def view(self, read: dict[str, Entry], began: int) -> View:
         now = self.clock()
+        if self.meeting.is_cut(now, self.policy):
+            self.freshness.doubt()
         operation = read.get(OPERATION)
         self.freshness.note(OPERATION, operation.revision if operation else 0, now)
         offer = read.get(FAILOVER)

@@ -15,6 +15,7 @@ from unittest.mock import patch
 from failover import approvals as rule
 from failover import candidates, executor, guards, planned_restart, planner, transaction, votes
 from failover.commands import RevokeLease
+from failover.freshness import Freshness
 from failover.policy import Mode, Policy
 from failover.transaction import (
     APPROVAL,
@@ -325,12 +326,18 @@ PLANTED: tuple[Planted, ...] = (
         only(approvals.everything_starts),
     ),
     Planted(
+        "an observer's word from before a break of the DCS counts as fresh",
+        lambda: patch.object(Freshness, "doubt", lambda seen: None),
+        Settings(hazard=0),
+        only(approvals.unread_word),
+    ),
+    Planted(
         "Patroni is not held back where a person must approve",
         lambda: nullcontext(),
-        Settings(policy=ASKS, rules=replace(MENDED, held_back=False)),
-        Plan(kinds=((inc.site_loss, 5), (inc.isolate, 4))),
-        clean=Settings(policy=ASKS),
-        at_most=6000,
+        Settings(policy=ASKS, person=False, rules=replace(MENDED, held_back=False), hazard=0),
+        only(approvals.nobody_approves),
+        clean=Settings(policy=ASKS, person=False, hazard=0),
+        at_most=3000,
     ),
     Planted(
         "guard candidate_holds_lock removed: taken, and the lease revoked, before the candidate has the lock",
