@@ -72,18 +72,16 @@ def approved_and_lost(world: World, rng: random.Random) -> tuple[str, Heal]:
 
 
 def nobody_approves(world: World, rng: random.Random) -> tuple[str, Heal]:
-    """The site is lost or cut off for longer than its lease; the backup waits for a yes that does not come."""
+    """The site is lost, or cut off, for longer than its lease; the backup waits for a yes in vain."""
     hosts = ["dj-db1", "dj-db2"]
-    if rng.random() < 0.5:
-        for host in hosts:
-            world.power_off(host)
-        heal: Heal = lambda: [world.power_on(host) for host in hosts] and None
-    else:
-        for host in hosts:
+    cut_off = rng.random() < 0.5
+    for host in hosts:
+        if cut_off:
             lose(world, rng, host, 40_000)
-        heal = nothing
+        else:
+            world.power_off(host)
     world.run(rng.randrange(24_000, 34_000))
-    return "a site is lost, and nobody approves", heal
+    return "a site is lost, and nobody approves", lambda: [world.power_on(host) for host in hosts] and None
 
 
 def unread_word(world: World, rng: random.Random) -> tuple[str, Heal]:

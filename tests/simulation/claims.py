@@ -124,6 +124,8 @@ class Claims(Requests):
         """`fresh_timeline.before_promotion`, between whose steps this host may be stopped."""
         if not self.rules.claims:
             return (yield from self.take_sync(snapshot))
+        if self.is_ordered():  # by a Patroni before this one
+            return False
         unused, self.memory.unused, self.memory.untidy = self.memory.unused, None, True
         number, self.rider.put = self.prepare(snapshot, unused)
         try:
@@ -173,7 +175,10 @@ class Claims(Requests):
     def is_untidy(self) -> bool:
         """`fresh_timeline.touch_member`, of a standby that is not being promoted."""
         idle = not self.server.primary and not self.promoting
-        return self.memory.untidy and self.rules.claims and idle
+        return self.memory.untidy and self.rules.claims and idle and not self.is_ordered()
+
+    def is_ordered(self) -> bool:
+        return self.rules.asks_server and self.server.is_ordered()
 
 
 def first_claim(etcd: Etcd, host: str) -> None:

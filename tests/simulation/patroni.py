@@ -72,6 +72,8 @@ class Patroni(Claims):
         try:
             snapshot = self.cache.copy()
             yield self.engine.rng.randrange(3)
+            if self.server.running and self.is_untidy():  # in `touch_member`, which comes first
+                self.tidy()
             if self.promoting:
                 yield from self.while_promoting(snapshot)
                 return
@@ -144,8 +146,6 @@ class Patroni(Claims):
 
     def touch_member(self) -> Step:
         """Renews the lease of a standby too (the member key's)."""
-        if self.is_untidy():
-            self.tidy()
         if self.lease == 0 or self.engine.rng.random() < 0.2:
             yield from self.refresh_lease()
 
@@ -203,6 +203,8 @@ class Patroni(Claims):
         if not (yield from self.before_promotion(snapshot)):
             self.log("postpones its promotion: /sync has changed")
             return
+        if self.server.is_ordered():
+            return  # a second order changes nothing
         self.promoting = True
         hazard = self.process.hazard if self.process else 0
         self.promotion = self.engine.spawn(f"{self.host}/promote", self.promote(), hazard)
@@ -253,7 +255,7 @@ class Patroni(Claims):
         if not server.running or not self.promoting or self.promotion is not me:
             self.promoting = self.promoting and self.promotion is not me
             return
-        server.follow(None)
+        server.order()
         connection = server.connection
         yield self.engine.rng.randrange(50, 500)
         if not server.running or server.connection != connection or self.promotion is not me:

@@ -461,6 +461,13 @@ PLANTED: tuple[Planted, ...] = (
         clean=Settings(hazard=0),
     ),
     Planted(
+        "files of left-out timelines are removed while PostgreSQL is being promoted",
+        nullcontext,
+        Settings(rules=replace(MENDED, asks_server=False), hazard=0),
+        only(signatures.begun_anew),
+        clean=Settings(hazard=0),
+    ),
+    Planted(
         "a claim of a timeline number does not compare its key",
         _claim_uncompared,
         Settings(hazard=0),

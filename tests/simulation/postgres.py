@@ -44,6 +44,7 @@ class Postgres:
     required_since: int = 0  # WAL position when `required` last changed
     upstream: str | None = None
     connection: int = 0  # rises when a standby's connection ends: an old session never comes back
+    ordered: int = -1  # the connection that ended when it was told to promote itself
     diverged: bool = False
     torn: bool = False  # a rewind has begun and not ended: it cannot be started
     frozen_until: int = 0
@@ -60,6 +61,15 @@ class Postgres:
             self.upstream = upstream
             self.connection += 1
             self.diverged = False
+
+    def order(self) -> None:
+        """To promote itself: receiving ends first."""
+        self.follow(None)
+        self.ordered = self.connection
+
+    def is_ordered(self) -> bool:
+        """`fresh_timeline.is_ordered`."""
+        return self.primary or self.ordered == self.connection
 
     def stop(self) -> None:
         """Crash or shutdown: every session ends, every waiting client is left without an answer."""

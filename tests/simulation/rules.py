@@ -20,6 +20,7 @@ class PatroniRules:
     `shown_commit`: a primary that was offered away takes its lock back only if it can commit.
     `named_candidate`: a free lock is not left to a candidate whom /sync does not name.
     `claims`: a promotion claims its timeline number before it begins (ADR 9).
+    `asks_server`: files of left-out numbers are left alone while PostgreSQL is being promoted.
     `set_after_swap`: that swap comes before PostgreSQL is told who has joined.
     """
 
@@ -35,6 +36,7 @@ class PatroniRules:
     shown_commit: bool = True
     named_candidate: bool = True
     claims: bool = True
+    asks_server: bool = True
 
 
 UPSTREAM = PatroniRules(

@@ -19,6 +19,7 @@ from .controller import dcs_state
 from .engine import Process
 from .etcd import Event
 from .incidents import Heal, cut, holder, nothing, offer
+from .network import SITES
 from .rules import Sync
 from .world import DATABASES, World
 
@@ -139,6 +140,32 @@ def kept_unheard(world: World, rng: random.Random) -> tuple[str, Heal]:
     for patroni in world.patronis.values():
         patroni.promotions = noted
     return f"{what}, which is lost when it is promoted", lambda: world.power_on(candidate)
+
+
+def begun_anew(world: World, rng: random.Random) -> tuple[str, Heal]:
+    """The same; and the Patroni of the kept member ends while its PostgreSQL is being promoted. The next one
+    begins before that is over, and gets no answer from etcd just then.
+    """
+    done: list[str] = []
+
+    def look() -> None:
+        for host, server in world.servers.by_host.items():
+            lost = world.invariants.primary in world.network.down
+            if not done and lost and not server.primary and server.is_ordered():
+                done.append(host)
+                world.kill(f"patroni {host}")
+                world.restart(f"patroni {host}")
+                etcd_away()
+
+    def etcd_away() -> None:
+        for site in SITES:
+            world.etcd.stop(site, True)
+            world.engine.at(1500, lambda site=site: world.etcd.stop(site, False))
+
+    for delay in range(0, 12_000, 20):
+        world.engine.at(delay, look)
+    what, heal = kept_unheard(world, rng)
+    return f"{what}; Patroni at {', '.join(done) or 'nobody'} begins anew", heal
 
 
 def half_told(world: World, rng: random.Random) -> tuple[str, Heal]:

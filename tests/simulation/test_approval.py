@@ -95,7 +95,11 @@ def test_no_invariant_breaks_where_a_person_is_asked(both: bool) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "first_seed", "runs"),
-    [(approvals.everything_starts, 1, 12), (approvals.everything_starts, 1000, 250), (approvals.unread_word, 1, 20)],
+    [
+        (approvals.everything_starts, 1, 12),
+        (approvals.everything_starts, 1000, 250),
+        (approvals.unread_word, 1, 20),
+    ],
 )
 def test_a_start_of_everything_moves_nothing(kind: Kind, first_seed: int, runs: int) -> None:
     """In seeds 1000 to 1249 the code before `Freshness.doubt` moved the primary three times."""

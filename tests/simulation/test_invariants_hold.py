@@ -48,6 +48,7 @@ def test_no_invariant_breaks() -> None:
         signatures.unheard,
         signatures.half_told,
         signatures.kept_unheard,
+        signatures.begun_anew,
     ],
     ids=lambda kind: kind.__name__,
 )
