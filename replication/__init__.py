@@ -3,8 +3,8 @@
 What is replaced in Patroni, one idea a file, put in by `patroni_launcher`: `named_holder`, `kept_set`,
 `held_back`, `same_timeline`, `dragging`, `shown_commit`, `quick_handover`, `offered_lock`, `cleaned_beside`,
 `kept_offer`, `gate`, `parting`, `kept_members`, `fresh_timeline`, `fresh_lease`, `short_naps`, `etcd_home`,
-`rewind_question`, `stale_offer`, `sync_swap`, `joined_number`, `remote_sync`, `salvage_hook`. Each is put in
-by `wrapping`, which checks first that the function is the one that was read.
+`rewind_question`, `stale_offer`, `sync_swap`, `joined_number`, `remote_sync`, `told_restart`, `salvage_hook`.
+Each is put in by `wrapping`, which checks first that the function is the one that was read.
 
 May import: hanbat.
 """

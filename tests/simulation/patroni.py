@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from failover.planned_restart import RESTARTING, STARTING
 from failover.transaction import CONFIG, FAILOVER, LEADER, SYNC
 
 from .claims import HISTORY, Claims, Memory, Snapshot, folder_of
@@ -141,8 +142,9 @@ class Patroni(Claims):
         yield from self.demote()
 
     def says(self) -> str:
-        """`/health`, as `planned_restart.state_of_primary` reads it."""
-        return self.restarting or ("running" if self.server.running else "crashed")
+        """`/health`, as `planned_restart.state_of_primary` reads it; the repair of a crash is "starting"."""
+        told = RESTARTING if self.restarting and self.rules.told_restart else self.restarting
+        return told or ("running" if self.server.running else STARTING)
 
     def touch_member(self) -> Step:
         """Renews the lease of a standby too (the member key's)."""

@@ -486,6 +486,13 @@ PLANTED: tuple[Planted, ...] = (
         only(restarts.in_time),
     ),
     Planted(
+        "a restart that starts slowly looks like a crash (Patroni as it is: replication/told_restart.py)",
+        nullcontext,
+        Settings(rules=replace(MENDED, told_restart=False), hazard=0),
+        only(restarts.in_time),
+        clean=Settings(hazard=0),
+    ),
+    Planted(
         "a restart of the primary's PostgreSQL is waited for without a bound",
         lambda: patch.object(planned_restart, "RESTART_MS", 60_000),
         Settings(hazard=0),

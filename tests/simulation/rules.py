@@ -21,6 +21,7 @@ class PatroniRules:
     `named_candidate`: a free lock is not left to a candidate whom /sync does not name.
     `claims`: a promotion claims its timeline number before it begins (ADR 9).
     `asks_server`: files of left-out numbers are left alone while PostgreSQL is being promoted.
+    `told_restart`: a restart of PostgreSQL is told as one also while it starts.
     `set_after_swap`: that swap comes before PostgreSQL is told who has joined.
     """
 
@@ -37,6 +38,7 @@ class PatroniRules:
     named_candidate: bool = True
     claims: bool = True
     asks_server: bool = True
+    told_restart: bool = True
 
 
 UPSTREAM = PatroniRules(
