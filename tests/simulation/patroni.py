@@ -11,6 +11,7 @@ from typing import Any
 
 from failover.planned_restart import RESTARTING, STARTING
 from failover.transaction import CONFIG, FAILOVER, LEADER, SYNC
+from replication.dragging import Drags
 
 from .claims import HISTORY, Claims, Memory, Snapshot, folder_of
 from .engine import Body, Engine, Process
@@ -25,6 +26,7 @@ PATIENCE_MS = 800
 ATTACH_LOOKS = 12
 LOOP_MS = 1000
 SHOWN_MS = 700  # `replication.shown_commit`
+DRAG_LIMIT_S, DRAG_TIME_S = 0.5, 4.0  # as by default
 
 EMPTIED = "{}"  # Patroni does not delete /failover
 
@@ -54,11 +56,13 @@ class Patroni(Claims):
         self.watched, self.parts_from = 0, ""  # the offer that keeps this host; whose stream has ended
         self.restarting = ""  # what it says of the PostgreSQL that it restarts (`restarts.py`)
         self.booted = False  # the machine has just started: PostgreSQL takes longer
+        self.drags = Drags(DRAG_LIMIT_S, DRAG_TIME_S)
         self.word = ("", 0)  # who has said that it goes on without etcd, and until when that is believed
 
     def body(self) -> Body:
         self.cache.rebuild()
         self.restarting = ""
+        self.drags.forget()
         self.promoting, self.lease, self.word, self.memory = False, 0, ("", 0), Memory()
         while True:
             yield from self.cycle()
@@ -297,15 +301,20 @@ class Patroni(Claims):
     def confirmed(self, sync: Sync) -> frozenset[str]:
         """`sync_confirmed`: required, connected, and caught up since it was required."""
         server = self.server
+        left_out = self.left_out()
         return frozenset(
             name
-            for name in server.required
+            for name in server.required - left_out
             if name in server.sessions
             and (name in sync.members or server.sessions[name].confirmed >= server.required_since)
         )
 
     def picked(self) -> frozenset[str]:
-        return frozenset(sorted(self.server.sessions)[:2])
+        return frozenset(sorted(self.server.sessions.keys() - self.left_out())[:2])
+
+    def left_out(self) -> frozenset[str]:
+        """`replication.dragging.replacement`: as those that have disconnected."""
+        return self.drags.draggers(self.engine.now / 1000)
 
     def process_sync(self, snapshot: Snapshot) -> Step:
         """`_process_multisync_replication`: /sync first when it shrinks, PostgreSQL first when it grows."""
@@ -328,6 +337,8 @@ class Patroni(Claims):
                 return
         if picked == sync.members == server.required:
             return
+        if not self.rules.swap_before_set:
+            server.require(picked)
         common = sync.members & confirmed
         if common != sync.members:
             revision = yield from self.write_sync(Sync(self.host, common), revision)

@@ -32,7 +32,7 @@ from failover.transaction import (
 from failover.view import Reach
 from replication import fresh_timeline, sync_swap
 
-from . import ambushes, approvals, restarts, signatures
+from . import ambushes, approvals, drags, restarts, signatures
 from . import incidents as inc
 from .alone import ALONE
 from .incidents import Plan
@@ -410,6 +410,13 @@ PLANTED: tuple[Planted, ...] = (
         plan=only(ambushes.sleeper),
     ),
     Planted("the epoch does not rise", changed(_epoch_kept), plan=LOSSES),
+    Planted(
+        "a standby that drags is not waited for any more, and then taken out of /sync",
+        nullcontext,
+        Settings(rules=replace(MENDED, swap_before_set=False), hazard=0),
+        only(drags.lost_while_left_out),
+        clean=Settings(hazard=0),
+    ),
     # What is changed is the model of Patroni's replaced functions (kept_members).
     Planted(
         "a set is kept without the gate",
@@ -417,6 +424,13 @@ PLANTED: tuple[Planted, ...] = (
         Settings(rules=replace(MENDED, gate=False)),
         HANDOVERS,
         clean=Settings(),
+    ),
+    Planted(
+        "a set is kept without the gate, and the new primary slept before it was promoted",
+        nullcontext,
+        Settings(rules=replace(MENDED, gate=False), hazard=0),
+        only(ambushes.late_promotion),
+        clean=Settings(hazard=0),
     ),
     Planted(
         "PostgreSQL is told who has joined before /sync is swapped",

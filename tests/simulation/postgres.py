@@ -48,6 +48,8 @@ class Postgres:
     diverged: bool = False
     torn: bool = False  # a rewind has begun and not ended: it cannot be started
     frozen_until: int = 0
+    late_ms: int = 0  # a standby that drags: it flushes only so often
+    flushes_at: int = 0
     sessions: dict[str, Session] = field(default_factory=dict)
     pending: list[tuple[int, int]] = field(default_factory=list)  # (record, position), oldest first
 
@@ -159,7 +161,8 @@ class Servers:
             if follows and self.network.replicates(primary.host, standby.host) and not self.network.lost():
                 session.heard = now
                 have = len(standby.wal)
-                if have < len(primary.wal):
+                if have < len(primary.wal) and now >= standby.flushes_at:
+                    standby.flushes_at = now + standby.late_ms
                     standby.wal.extend(primary.wal[have:])
                     standby.timeline = primary.timeline
             if follows and now - session.heard > WAL_RECEIVER_TIMEOUT_MS:

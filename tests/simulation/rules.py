@@ -22,6 +22,7 @@ class PatroniRules:
     `claims`: a promotion claims its timeline number before it begins (ADR 9).
     `asks_server`: files of left-out numbers are left alone while PostgreSQL is being promoted.
     `told_restart`: a restart of PostgreSQL is told as one also while it starts.
+    `swap_before_set`: a member leaves /sync before PostgreSQL stops waiting for it (as upstream does it).
     `set_after_swap`: that swap comes before PostgreSQL is told who has joined.
     """
 
@@ -39,6 +40,7 @@ class PatroniRules:
     claims: bool = True
     asks_server: bool = True
     told_restart: bool = True
+    swap_before_set: bool = True
 
 
 UPSTREAM = PatroniRules(

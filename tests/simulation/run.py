@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from . import alone
+from .drags import drags
 from .engine import Violation
 from .incidents import KINDS, Plan, play
 from .restarts import restarted
@@ -17,7 +18,7 @@ from .rules import MENDED, UPSTREAM
 from .signatures import signed
 from .world import Settings, World
 
-NORMAL = Plan(kinds=(*KINDS, (signed, 2), (restarted, 2)))
+NORMAL = Plan(kinds=(*KINDS, (signed, 2), (restarted, 2), (drags, 2)))
 TELL_S = 30.0  # between two lines of progress
 
 

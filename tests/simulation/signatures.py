@@ -91,7 +91,7 @@ def unheard(world: World, rng: random.Random) -> tuple[str, Heal]:
     """
     old = holder(world)
     candidate, other = rng.sample(sorted(world.etcd.data[SYNC].value.members), 2)
-    noted, done = world.invariants.promoted, []
+    noted, done = world.promoted, []
 
     def laid(who: str) -> None:
         if who == candidate:
@@ -126,7 +126,7 @@ def kept_unheard(world: World, rng: random.Random) -> tuple[str, Heal]:
     its timeline, and takes its place.
     """
     candidate = rng.choice(sorted(world.etcd.data[SYNC].value.members))
-    noted = world.invariants.promoted
+    noted = world.promoted
 
     def promoted(host: str) -> None:
         noted(host)

@@ -15,7 +15,7 @@ from .engine import Body, Engine, Process, Violation
 from .etcd import Etcd, Event
 from .invariants import Invariants
 from .network import Network
-from .patroni import Patroni
+from .patroni import GATE, Patroni
 from .person import Operator
 from .postgres import Servers, Session
 from .rules import MENDED, PatroniRules, Sync
@@ -129,9 +129,21 @@ class World:
         for observer in self.observers:
             observer.says = self._says
         for patroni in self.patronis.values():
-            patroni.promotions, patroni.rewinds = self.invariants.promoted, self.invariants.rewound
+            patroni.promotions, patroni.rewinds = self.promoted, self.invariants.rewound
             patroni.peers, patroni.may_race = self.patronis, self.settings.may_race
             patroni.before_write = lambda host: self._ambush("write", host)
+
+    def promoted(self, host: str) -> None:
+        """One that slept after its swap of /sync, and whom another has swapped out since, is promoted all the
+        same; behind its gate it acknowledges nothing (ADR 9), so the other stays the primary. Should it
+        acknowledge after all, it is not the primary that does.
+        """
+        server = self.servers.by_host[host]
+        if server.required == GATE and self.etcd.data[SYNC].value.leader != host:
+            self.engine.log(host, "is promoted too late, behind its gate")
+            self.invariants._numbered(server)
+            return
+        self.invariants.promoted(host)
 
     def _says(self, observer: str, host: str) -> str:
         patroni = self.patronis[host]
