@@ -39,6 +39,8 @@ class Assembly:
 
     def view(self, read: Mapping[str, Entry], began_ms: int, now_ms: int) -> View:
         """`began_ms`: when the read was begun; `now_ms`: when it was there. Both on this reader's clock."""
+        if self.meeting.is_cut(now_ms, self.policy):
+            self.freshness.doubt()
         operation = read.get(OPERATION)
         self.freshness.note(OPERATION, operation.revision if operation else 0, now_ms)
         offer = read.get(FAILOVER)

@@ -7,7 +7,7 @@ A reader that was paused finds everything old, which is the safe side: old obser
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 NEVER_MS = 10**12  # older than any limit
 
@@ -17,6 +17,7 @@ class _Seen:
     number: int
     at_ms: int
     advanced: bool
+    doubted: bool = False  # not read since a break: the next number may have been there for most of it
 
 
 @dataclass(slots=True)
@@ -29,7 +30,16 @@ class Freshness:
         """The number was read just now."""
         known = self._seen.get(what)
         if known is None or known.number != number:
-            self._seen[what] = _Seen(number, now_ms, advanced=known is not None)
+            self._seen[what] = _Seen(number, now_ms, advanced=known is not None and not known.doubted)
+        elif known.doubted:
+            self._seen[what] = replace(known, doubted=False)
+
+    def doubt(self) -> None:
+        """Nothing was read for long: what has changed meanwhile may have done so at the break's beginning.
+
+        So it counts as the first word does: a publisher is heard again once its number advances once more.
+        """
+        self._seen = {what: replace(one, advanced=False, doubted=True) for what, one in self._seen.items()}
 
     def since_change_ms(self, what: str, now_ms: int) -> int:
         """Since the present number was first seen here: a block begins when one learns of its cause."""

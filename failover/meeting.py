@@ -27,7 +27,7 @@ class Meeting:
 
         A read that took long, because etcd or this process stood still, tells of the time when it began.
         """
-        if self.began_ms is None or now_ms - self.last_ms > policy.cut_ms:
+        if self.began_ms is None or self.is_cut(now_ms, policy):
             self.began_ms = began_ms
             self.first_ms.clear()
         self.last_ms = began_ms
@@ -37,6 +37,10 @@ class Meeting:
                     if host.reach is Reach.REACHABLE:
                         self.first_ms.setdefault(host.host, began_ms)
         return began_ms - self.began_ms
+
+    def is_cut(self, now_ms: int, policy: Policy) -> bool:
+        """Whether a read that is there now begins anew."""
+        return self.began_ms is not None and now_ms - self.last_ms > policy.cut_ms
 
     def met(self, policy: Policy) -> frozenset[str]:
         """Who was met, by now long enough ago."""

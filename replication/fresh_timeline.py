@@ -14,7 +14,9 @@ restored one, the first of a cluster).
 PostgreSQL is brought to the claimed number by history files with nothing but a comment for those below it.
 They stay: a standby that follows over the gap asks for them. Where no promotion came of it, they go again:
 with one this standby would not ask for the history of that number, should another host take it, and could
-not follow.
+not follow. But not while PostgreSQL is being promoted: it counts late, and the number that was claimed rests
+on them. A Patroni that is started in the middle of a promotion cannot know of it, so PostgreSQL is asked
+(`is_ordered`), before files go and before any are put there.
 
 And Patroni, which writes `/history` in every loop when the last line is not one below the primary's timeline,
 writes it once.
@@ -30,6 +32,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psycopg2
+from psycopg2.errors import ObjectNotInPrerequisiteState
+
 from replication.local_sql import Local
 from replication.sync_swap import ABSENT, RIDER, Put, Rider, write
 from replication.wrapping import known, wrap
@@ -42,6 +47,10 @@ SELECT greatest(timeline_id, min_recovery_end_timeline) FROM pg_control_recovery
 """
 COMMENT = "# left out by hanbat: another primary may have used this timeline\n"
 COMMENTED = "# left out by hanbat"
+ORDER = "promote"  # the file of `pg_ctl promote`; PostgreSQL removes it when it has seen it
+# Refused once PostgreSQL has seen its order to promote itself (it tells nowhere else), until it is restarted.
+# Else it does nothing: what is paused has no order, and is not resumed.
+UNORDERED = "SELECT CASE WHEN pg_is_wal_replay_paused() THEN '' ELSE pg_wal_replay_resume()::text END"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,33 +115,68 @@ def _history(wal: Path, number: int) -> Path:
     return wal / f"{number:08X}.history"
 
 
-def tidy(wal: Path) -> None:
-    """Remove the comments above the newest history: a promotion would have put one there. Raises OSError."""
+def is_ordered(data: Path, ask: Callable[[str], Any]) -> bool:
+    """Whether PostgreSQL here was ordered to promote itself, or is a primary. Raises what `ask` does.
+
+    The file is looked for first: it goes after the other sign has come.
+    """
+    if (data / ORDER).exists():
+        return True
+    try:
+        ask(UNORDERED)
+    except ObjectNotInPrerequisiteState:
+        return True
+    return False
+
+
+def above_history(wal: Path) -> list[Path]:
+    """The comments above the newest history: a promotion would have put one there. Raises OSError."""
+    found: list[Path] = []
     for path in sorted(wal.glob("????????.history"), reverse=True):
         if not path.read_bytes().startswith(COMMENTED.encode()):
-            return
+            break
+        found.append(path)
+    return found
+
+
+def tidy(wal: Path) -> None:
+    """Remove the comments that no promotion came of. Raises OSError."""
+    for path in above_history(wal):
         path.unlink()
         logger.info("%s is not left out: no promotion came of it", path.name)
 
 
-def touch_member(original: Callable[[Any], bool], memory: Memory) -> Callable[[Any], bool]:
+def touch_member(
+    original: Callable[[Any], bool], memory: Memory, new: Callable[[], Local] = Local
+) -> Callable[[Any], bool]:
     """In the place of the function of that name, which each loop calls."""
 
     def touch(self: Any) -> bool:
         server = self.state_handler
         if memory.untidy and server.role == "replica" and not self._async_executor.busy:
-            _tidy(server, memory)
+            _tidy(server, memory, new)
         return original(self)
 
     return touch
 
 
-def _tidy(server: Any, memory: Memory) -> None:
+def _tidy(server: Any, memory: Memory, new: Callable[[], Local]) -> None:
     try:
-        tidy(_wal(server))
+        if above_history(_wal(server)):
+            if _is_ordered(server, new):
+                return  # looked at again in the next loop
+            tidy(_wal(server))
         memory.untidy = False
-    except OSError:
+    except (OSError, psycopg2.Error):  # TimeoutError is an OSError
         logger.exception("a left-out timeline was not looked for")
+
+
+def _is_ordered(server: Any, new: Callable[[], Local]) -> bool:
+    local = new()
+    try:
+        return is_ordered(Path(server.data_dir), local.ask)
+    finally:
+        local.close()
 
 
 def _wal(server: Any) -> Path:
@@ -159,7 +203,7 @@ def before_promotion(
         promotes = promotes and (alone is None or bool(write(self.dcs, [alone])))
         if not promotes:
             memory.unused = number
-            _tidy(self.state_handler, memory)
+            _tidy(self.state_handler, memory, new)
         return promotes
 
     return process_sync_replication_prepromote
@@ -170,18 +214,29 @@ def _prepare(ha: Any, unused: int | None, new: Callable[[], Local]) -> tuple[int
     before, name = claimed(ha.dcs), ha.state_handler.name
     local = new()
     try:
+        # Whatever is put there would move the number of the promotion that is under way.
+        if is_ordered(Path(ha.state_handler.data_dir), local.ask):
+            raise RuntimeError("PostgreSQL is being promoted already")
         timeline = int(local.ask(TIMELINE))
     finally:
         local.close()
-    wal = _wal(ha.state_handler)
-    top, heard = here(wal, timeline), heard_of(ha.cluster)
+    wal, heard = _wal(ha.state_handler), heard_of(ha.cluster)
+    number, again = made_ready(wal, timeline, heard, before, name, unused)
+    return number, None if again else put_of(ha.dcs, before, number, name)
+
+
+def made_ready(
+    wal: Path, timeline: int, heard: int, before: Claimed, name: str, unused: int | None
+) -> tuple[int, bool]:
+    """The number, for which there is room now, and whether it is claimed for this host. Raises OSError."""
+    top = here(wal, timeline)
     # The answer to the claim may have been lost: a number that was put for this host is its own.
     again = unused is not None and before.number == unused > max(top, heard) and before.host == name
     number = before.number if again else next_number(top, heard, before)
     missing = leave_out(wal, timeline, number)
     if missing:
         logger.info("leaves out timelines %s, and is promoted to %d", missing, number)
-    return number, None if again else put_of(ha.dcs, before, number, name)
+    return number, again
 
 
 def update_cluster_history(original: Callable[[Any], None]) -> Callable[[Any], None]:

@@ -26,6 +26,7 @@ What Patroni 4.1 does not do by itself, and nothing else:
   (`replication.shown_commit`).
 - A planned handover does without Patroni's pauses (`replication.quick_handover`).
 - After a takeover the third host is soon back in the sync set (`replication.short_naps`).
+- It says of a restart of PostgreSQL that it is one, from beginning to end (`replication.told_restart`).
 - A returning host's unreplicated tail is kept before it is rewound or cloned (`replication.salvage_hook`).
 - A host is rewound only when there is room to write (`replication.room_to_rewind`).
 - WAL that no data directory points to is set aside before a directory is made anew, which would fail
@@ -184,6 +185,7 @@ def _launch(config: Path) -> None:
         steady_set,
         stray_wal,
         sync_swap,
+        told_restart,
     )
 
     check_version(__version__)
@@ -198,6 +200,7 @@ def _launch(config: Path) -> None:
     rewind_question.install()
     room_to_rewind.install()
     short_naps.install()
+    told_restart.install()
     cleaned_beside.install()
     quick_handover.install()
     # After quick_handover: they look in every loop, also in one that tells nothing.

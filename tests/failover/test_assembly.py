@@ -42,6 +42,20 @@ def test_an_observation_is_as_old_as_the_change_of_its_sequence_here() -> None:
     assert reader.view(second, 1390, 1400).observations[0].age_ms == 400
 
 
+def test_a_word_from_before_a_break_is_not_met() -> None:
+    """etcd's majority was lost right after the observer's last word, and is there again."""
+    reader, cut = assembly(), 60_000
+    for sequence, at in ((1, 0), (2, 300)):
+        reader.view(READ | pulse("wt", "sejong", sequence, primary("dj-db1")), at, at + 10)
+    last = READ | pulse("wt", "sejong", 3, primary("dj-db1"))
+    for at in range(cut, cut + 3000, 250):
+        view = reader.view(last, at, at + 10)
+        assert (view.observations[0].age_ms, view.met) == (NEVER_MS, frozenset())
+    for sequence, at in ((4, cut + 3000), (5, cut + 5900)):
+        view = reader.view(READ | pulse("wt", "sejong", sequence, primary("dj-db1")), at, at + 10)
+    assert (view.observations[0].age_ms, view.met) == (0, frozenset({"dj-db1"}))
+
+
 def test_a_silent_observer_keeps_its_last_word_and_is_not_alive() -> None:
     reader = assembly()
     reader.view(READ | pulse("wt", "sejong", 1, primary("dj-db1", 480)), 0, 10)

@@ -10,6 +10,7 @@ from failover.planned_restart import RESTART_MS, WithRestart, state_of_primary
 from failover.publication import Detail
 from failover.streaks import Probe
 from failover.view import Reach
+from replication.told_restart import RESTARTS
 
 from .test_probe_patroni import server
 
@@ -76,6 +77,9 @@ def test_it_is_waited_for_so_long_and_no_longer() -> None:
         ("503", {"state": "restarting", "role": "primary"}, "restarting"),
         ("200", {"state": "running", "role": "primary"}, "running"),
         ("503", {"state": "restarting", "role": "replica"}, ""),
+        ("503", {"state": "starting", "role": "primary", RESTARTS: True}, "restarting"),
+        ("503", {"state": "starting", "role": "primary"}, "starting"),  # a crash, or a Patroni from before
+        ("503", {"state": "starting", "role": "replica", RESTARTS: True}, ""),
         ("503", {"state": "restarting"}, ""),
         ("503", ["restarting"], ""),
     ],

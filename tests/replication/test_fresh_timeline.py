@@ -14,6 +14,7 @@ from patroni.dcs import Cluster, Member, SyncState, TimelineHistory
 from patroni.dcs.etcd3 import Etcd3
 from patroni.exceptions import PatroniException
 from patroni.ha import Ha
+from psycopg2.errors import ObjectNotInPrerequisiteState
 
 from replication import fresh_timeline, sync_swap
 from replication.fresh_timeline import COMMENT, Claimed, Memory, claimed, here, leave_out, next_number
@@ -34,7 +35,7 @@ class Host(Ha):
     ) -> None:
         self.etcd, self.dcs, self.timeline = etcd, Dcs(etcd, name), timeline
         self.heard: dict[str, int] = {}
-        self.sync_mode = sync_mode
+        self.sync_mode, self.ordered = sync_mode, False
         self.wal = folder / name / "pg_wal"
         self.wal.mkdir(parents=True)
         self.state_handler: Any = SimpleNamespace(
@@ -74,13 +75,21 @@ class Host(Ha):
         return self.steps(Ha.process_sync_replication_prepromote)
 
     def steps(self, original: Any) -> bool:
+        return fresh_timeline.before_promotion(original, self.memory, self.rider, self.local)(self)
+
+    def local(self) -> Any:
         def ask(sql: str) -> Any:
             if self.failure:
                 raise self.failure
+            if self.ordered and sql == fresh_timeline.UNORDERED:
+                raise ObjectNotInPrerequisiteState("standby promotion is ongoing")
             return self.timeline
 
-        local: Any = SimpleNamespace(ask=ask, close=lambda: None)
-        return fresh_timeline.before_promotion(original, self.memory, self.rider, lambda: local)(self)
+        return SimpleNamespace(ask=ask, close=lambda: None)
+
+    def loops(self) -> None:
+        """One loop of Patroni, at its beginning."""
+        assert fresh_timeline.touch_member(lambda ha: True, self.memory, self.local)(self)
 
     def is_promoted(self) -> int:
         """As PostgreSQL numbers it: `findNewestTimeLine`, and one more."""
@@ -266,8 +275,43 @@ def test_a_promotion_that_did_not_come_is_tidied_up_once(
     gg = Host("gg-db1", tmp_path, etcd)
     (gg.wal / "00000008.history").write_text(COMMENT)
     gg.state_handler.role, gg._async_executor.busy = role, busy
-    assert fresh_timeline.touch_member(lambda ha: True, gg.memory)(gg)
+    gg.loops()
     assert (bool(gg.left_out()), gg.memory.untidy) == (stays, stays)
+
+
+def test_a_patroni_that_is_started_in_the_middle_of_a_promotion_leaves_its_files(
+    etcd: Etcd, tmp_path: Path
+) -> None:
+    """Planted: dj-db2 has used 8, unheard of; PostgreSQL counts when its WAL is replayed."""
+    gg = Host("gg-db1", tmp_path, etcd)
+    etcd.put(KEY, json.dumps({"timeline": 8, "host": "dj-db2"}))
+    assert gg.prepares()
+    gg.ordered = True
+    gg.starts()
+    gg.loops()
+    assert (gg.left_out(), gg.memory.untidy) == ([8], True)
+    assert not gg.prepares()  # nor does it put more of them there
+    assert (gg.left_out(), number_in(etcd)) == ([8], (9, "gg-db1"))
+    assert gg.is_promoted() == 9
+
+
+def test_an_order_that_was_not_seen_yet_counts(etcd: Etcd, tmp_path: Path) -> None:
+    gg = Host("gg-db1", tmp_path, etcd)
+    (gg.wal / "00000008.history").write_text(COMMENT)
+    (gg.wal.parent / fresh_timeline.ORDER).touch()
+    gg.loops()
+    assert gg.left_out() == [8]
+    (gg.wal.parent / fresh_timeline.ORDER).unlink()
+    gg.loops()
+    assert (gg.left_out(), gg.memory.untidy) == ([], False)
+
+
+def test_a_server_that_cannot_be_asked_is_left_alone(etcd: Etcd, tmp_path: Path) -> None:
+    gg = Host("gg-db1", tmp_path, etcd)
+    (gg.wal / "00000008.history").write_text(COMMENT)
+    for gg.failure in (psycopg2.OperationalError("gone"), TimeoutError("slow")):
+        gg.loops()
+        assert (gg.left_out(), gg.memory.untidy) == ([8], True)
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,12 @@ import contextlib
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from replication.fresh_timeline import COMMENT, TIMELINE, leave_out, tidy
+from replication.fresh_timeline import COMMENT, ORDER, TIMELINE, is_ordered, leave_out, tidy
 
 from .salvage_servers import BIN, Node, as_postgres, free_port, run
 
@@ -48,6 +48,10 @@ def servers() -> Iterator[tuple[Node, Node, Node]]:
 
 def promoted(node: Node) -> int:
     node.control("promote")
+    return promoted_to(node)
+
+
+def promoted_to(node: Node) -> int:
     node.sql("CHECKPOINT", "postgres")
     return node.sql("SELECT timeline_id FROM pg_control_checkpoint()", "postgres")[0][0]
 
@@ -75,3 +79,44 @@ def test_postgresql_takes_the_claimed_number(servers: tuple[Node, Node, Node]) -
     tidy(third.data / "pg_wal")
     assert leave_out(third.data / "pg_wal", third.sql(TIMELINE, "postgres")[0][0], 8) == [6, 7]
     assert promoted(third) == 8
+
+
+def ordered(node: Node) -> bool:
+    return is_ordered(node.data, lambda sql: node.sql(sql, "postgres"))
+
+
+def until(what: str, holds: Callable[[], bool]) -> None:
+    end_s = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < end_s, what
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("removed", [False, True], ids=["files stay", "planted: files removed"])
+def test_an_order_to_promote_is_seen_until_it_is_carried_out(
+    servers: tuple[Node, Node, Node], removed: bool
+) -> None:
+    """While the last WAL is asked of the archive, as long as it takes, the new timeline has no number."""
+    _first, candidate, _third = servers
+    wal, waits = candidate.data / "pg_wal", candidate.folder / "waits"
+    with (candidate.data / "postgresql.conf").open("a") as out:
+        out.write(f"restore_command = 'while [ -e {waits} ]; do sleep 0.05; done; false'\n")
+    candidate.control("reload")
+    assert not ordered(candidate)
+    candidate.sql("SELECT pg_wal_replay_pause()", "postgres")
+    assert not ordered(candidate)
+    assert candidate.sql("SELECT pg_is_wal_replay_paused()", "postgres") == [(True,)]
+    candidate.sql("SELECT pg_wal_replay_resume()", "postgres")
+    leave_out(wal, candidate.sql(TIMELINE, "postgres")[0][0], 5)
+    waits.touch()
+    candidate.control("-W", "promote")
+    assert ordered(candidate)
+    until("the order is seen", lambda: not (candidate.data / ORDER).exists())
+    assert candidate.sql("SELECT pg_is_in_recovery()", "postgres") == [(True,)]
+    assert ordered(candidate)
+    if removed:
+        tidy(wal)
+    waits.unlink()
+    until("it is promoted", lambda: candidate.sql("SELECT pg_is_in_recovery()", "postgres") == [(False,)])
+    assert ordered(candidate)
+    assert promoted_to(candidate) == (2 if removed else 5)

@@ -198,6 +198,30 @@ def kept_ahead(world: World, rng: random.Random) -> tuple[str, Heal]:
     return f"{what}, which lacks the last records", nothing
 
 
+def late_promotion(world: World, rng: random.Random) -> tuple[str, Heal]:
+    """The candidate of a handover freezes when its swap has kept the other member in /sync. That one takes
+    over, acknowledges, and the candidate wakes, and is promoted. It was the primary before: of who never was
+    the observers know no position, and nobody takes over from it.
+    """
+    candidate, done = holder(world), list[str]()
+    offer(world, rng.choice(sorted(world.etcd.data[SYNC].value.members)))
+    world.run(12_000)
+    if candidate not in world.etcd.data[SYNC].value.members:
+        return "no second handover: not ready", nothing
+
+    def watch(events: tuple) -> None:
+        for event in events:
+            if not done and event.key == SYNC and event.value.leader == candidate and event.value.members:
+                done.append(candidate)
+                world.freeze(candidate, rng.randrange(4000, 9000))
+
+    world.etcd.on_change.append(watch)
+    what = offer(world, candidate)
+    world.run(16_000)
+    world.etcd.on_change.remove(watch)
+    return f"{what}, which freezes after its swap", nothing
+
+
 def stale_offer(world: World, rng: random.Random) -> tuple[str, Heal]:
     """A handover is offered just before the primary takes its candidate out of /sync; the primary is lost,
     and a hold keeps the controllers still until its lock is free.

@@ -7,6 +7,8 @@ import random
 from failover.transaction import APPROVAL, LEADER, SYNC
 
 from .ambushes import lose
+from .controller import PULSE
+from .etcd import Event
 from .incidents import Heal, holder, nothing
 from .world import World
 
@@ -67,6 +69,42 @@ def approved_and_lost(world: World, rng: random.Random) -> tuple[str, Heal]:
     world.approve(_other_site(world), rng.randrange(2000, 40_000))
     world.run(rng.randrange(500, 9000))
     return "approved after the lease", lambda: [world.power_on(host) for host in hosts] and None
+
+
+def nobody_approves(world: World, rng: random.Random) -> tuple[str, Heal]:
+    """The site is lost, or cut off, for longer than its lease; the backup waits for a yes in vain."""
+    hosts = ["dj-db1", "dj-db2"]
+    cut_off = rng.random() < 0.5
+    for host in hosts:
+        if cut_off:
+            lose(world, rng, host, 40_000)
+        else:
+            world.power_off(host)
+    world.run(rng.randrange(24_000, 34_000))
+    return "a site is lost, and nobody approves", lambda: [world.power_on(host) for host in hosts] and None
+
+
+def unread_word(world: World, rng: random.Random) -> tuple[str, Heal]:
+    """The same, at once after an observer of the lost site has published: nobody has read that word before
+    etcd's majority goes, and it is the first that is read when there is one again.
+    """
+    hosts = [host for host, site in world.network.site_of.items() if site in ("dj", "sj")]
+    done: list[int] = []
+
+    def told(events: tuple[Event, ...]) -> None:
+        if not done and any(event.key.startswith(f"{PULSE}dj/") for event in events):
+            done.append(world.engine.now)
+            for host in hosts:
+                world.engine.at(1, lambda host=host: world.power_off(host))
+
+    world.etcd.on_change.append(told)
+    world.run(rng.randrange(12_000, 60_000))
+    world.etcd.on_change.remove(told)
+    for host in rng.sample(hosts, len(hosts)):
+        world.power_on(host)
+    world.invariants.starting_until = world.engine.now + 15_000
+    world.run(20_000)
+    return "everything is started, and a word of before it is read", nothing
 
 
 def everything_starts(world: World, rng: random.Random) -> tuple[str, Heal]:

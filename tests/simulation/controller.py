@@ -10,8 +10,11 @@ from failover.commands import Command, RevokeLease, TakeLock, Write
 from failover.executor import Answer, steps
 from failover.freshness import Freshness
 from failover.meeting import Meeting
+from failover.planned_restart import Away, after, judged
 from failover.planner import Decision
 from failover.policy import Policy
+from failover.publication import Detail
+from failover.streaks import Probe
 from failover.transaction import (
     APPROVAL,
     CONFIG,
@@ -80,6 +83,10 @@ class Observer:
     lease: int = 0
     revision: int = -1  # of its pulse; -1: not known
     unknown_rate: float = 0.002
+    away: dict[str, Away | None] = field(default_factory=dict)
+    says: Callable[[str, str], str] = lambda observer, host: (
+        ""
+    )  # what a host's Patroni says of its PostgreSQL
 
     def clock(self) -> int:
         return int(self.engine.now * self.rate)
@@ -135,7 +142,7 @@ class Observer:
             and server.frozen_until <= now
             and not self.network.lost()
         )
-        reach = Reach.REACHABLE if answers else Reach.UNREACHABLE
+        reach = self.waited_for(host, Reach.REACHABLE if answers else Reach.UNREACHABLE)
         if self.engine.now < self.blind_until or self.engine.rng.random() < self.unknown_rate:
             reach = Reach.UNKNOWN
         self._record(host, reach)
@@ -148,6 +155,15 @@ class Observer:
             self.sync_lsn[host] = max(server.covered(), 0)
             return HostSeen(host, reach, for_ms, Role.PRIMARY, sync_lsn=self.sync_lsn[host])
         return HostSeen(host, reach, for_ms, Role.STANDBY, len(server.wal), self.sync_lsn.get(host))
+
+    def waited_for(self, host: str, reach: Reach) -> Reach:
+        """The real `planned_restart`: a primary that its Patroni restarts is not missed, for a while."""
+        server, now = self.servers.by_host[host], self.clock()
+        there = self.network.both_ways(self.host, host) and server.frozen_until <= self.engine.now
+        why = "refused" if there and not server.running else "silent"
+        probe = Probe(now, now, reach, detail=Detail(why=why))
+        self.away[host] = after(self.away.get(host), probe, lambda: self.says(self.host, host))
+        return judged(probe, self.away[host]).reach
 
     def _record(self, host: str, reach: Reach) -> None:
         streak, now = self.streaks.get(host), self.engine.now
@@ -239,6 +255,8 @@ class Controller:
 
     def view(self, read: dict[str, Entry], began: int) -> View:
         now = self.clock()
+        if self.meeting.is_cut(now, self.policy):
+            self.freshness.doubt()
         operation = read.get(OPERATION)
         self.freshness.note(OPERATION, operation.revision if operation else 0, now)
         offer = read.get(FAILOVER)

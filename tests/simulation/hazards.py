@@ -75,7 +75,7 @@ def unlooked_lock(world: World, rng: random.Random) -> tuple[str, Heal]:
 def late_return(world: World, rng: random.Random) -> tuple[str, Heal]:
     """H4: the new primary sleeps before it has written /history; the old one takes the lock."""
     world.freeze(holder(world), rng.randrange(45_000, 48_000))
-    noted = world.invariants.promoted
+    noted = world.promoted
 
     def promoted(host: str) -> None:
         noted(host)

@@ -307,8 +307,7 @@ def play(world: World, plan: Plan) -> None:
 
 def settle(world: World) -> None:
     """All incidents over: the last heals, then a primary again within the bound, and no loss."""
-    for process, _, _, hazard in world.processes.values():
-        process.hazard = min(hazard, 0.0)
+    world.calm()
     world.run(max(0, world.quiet_at() - world.engine.now) + 100)
     world.until_acknowledged()
     current = world.servers.by_host[world.invariants.primary]

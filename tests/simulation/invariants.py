@@ -15,6 +15,7 @@ from failover.transaction import (
     HOLD,
     LEADER,
     OPERATION,
+    SIGNED,
     SYNC,
     VERDICT,
     Put,
@@ -51,6 +52,11 @@ def _forward(before: Phase, now: Phase) -> bool:
     return ORDER.index(now) > ORDER.index(before)
 
 
+def _signable(before: Phase, now: Phase) -> bool:
+    """A signature is intent and transaction in one."""
+    return before in (Phase.DONE, Phase.ABORTED) and now is Phase.TRANSACTED
+
+
 @dataclass
 class Invariants:
     """One run's checker. Raises `Violation`."""
@@ -65,15 +71,18 @@ class Invariants:
     held: set[str] = field(default_factory=set)  # who has had the lock since the last takeover transaction
     was_primary: set[str] = field(default_factory=set)  # who has been promoted since then
     timelines: dict[int, str] = field(default_factory=dict)
+    numbers: dict[int, str] = field(default_factory=dict)  # which promotion began which timeline
     ended: tuple[int, Operation] | None = None  # the last that changed something, and when it ended
     done: tuple[int, Operation] | None = None  # the last that ended well
     takeovers: int = 0
     taken_from: set[int] = field(default_factory=set)  # leases whose lock a transaction took
     promotions: int = 0
+    signatures: int = 0
+    signed_away: int = 0  # acknowledged commits that a person signed for
     offered: str = ""  # to whom the last takeover gave the lock, since the last promotion
     asked_for: tuple[str, int] = ("", 0)  # whom a person's switchover names, and until when that is his word
     intended_held: bool = False  # the lock was held when the intent was written
-    starting_until: int = 0  # everything has just been started: nothing has to move until then
+    starting_until: int = 0  # all has just been started, or is just restarted: nothing has to move
     lock_revoked: int = 0  # a revocation that hit a lock taken back with the same lease: costs time only
 
     def fail(self, invariant: str, detail: str) -> None:
@@ -96,9 +105,16 @@ class Invariants:
         self.primary, self.offered, self.asked_for = host, "", ("", 0)
         self.was_primary.add(host)
         self.promotions += 1
+        self._numbered(self.servers.by_host[host])
         lost = self.missing_from(self.servers.by_host[host])
         if lost:
             self.fail("no acknowledged commit is lost", f"{host} was promoted without {lost} of them")
+
+    def _numbered(self, server: Postgres) -> None:
+        """No two promotions use one timeline number: two histories would be taken for one."""
+        if (before := self.numbers.get(server.timeline)) is not None:
+            self.fail("a timeline number is used once", f"{server.timeline}: by {before}, and {server.host}")
+        self.numbers[server.timeline] = server.host
 
     def acknowledged(self, server: Postgres, record: int) -> None:
         """Only the newest primary acknowledges, and a timeline has one primary."""
@@ -142,12 +158,16 @@ class Invariants:
         self.engine.log(f"{who}/controller", f"{now.phase} epoch {now.epoch}: {now.old} -> {now.candidate}")
         if before is not None and now.epoch < before.epoch:
             self.fail("the epoch only rises", f"{before.epoch} -> {now.epoch}")
-        if before is not None and not _forward(before.phase, now.phase):
+        signed = any(one.key.startswith(SIGNED) for one in transaction.changes)
+        if before is not None and not (_signable if signed else _forward)(before.phase, now.phase):
             self.fail("an operation goes forward", f"{before.phase} -> {now.phase}")
         if now.phase is Phase.INTENDED:
             self.intended_held = LEADER in self.etcd.data
-        if now.phase is Phase.TRANSACTED:
+        if signed:
+            self._signed(now, before)
+        elif now.phase is Phase.TRANSACTED:
             self._takeover(now, before)
+        if now.phase is Phase.TRANSACTED:
             self.offered = now.candidate
         if now.phase in (Phase.TAKEN, Phase.REVOKED, Phase.DONE) and now.candidate not in self.held:
             self.fail(
@@ -173,6 +193,21 @@ class Invariants:
             )
         if lock is not None and lock.lease == lease:
             self.lock_revoked += 1
+
+    def _signed(self, operation: Operation, before: Operation | None) -> None:
+        """What the candidate lacks at this moment is signed away; nobody else runs, so nothing is added."""
+        if operation.epoch != (before.epoch if before else 0) + 1:
+            self.fail("the epoch only rises", f"{before and before.epoch} -> {operation.epoch}")
+        running = [server.host for server in self.servers.by_host.values() if server.running]
+        if running != [operation.candidate]:
+            self.fail("a signature is for a host that is alone", ", ".join(running))
+        has = set(self.servers.by_host[operation.candidate].wal)
+        kept = [record for record in self.servers.acknowledged if record in has]
+        self.signed_away += len(self.servers.acknowledged) - len(kept)
+        self.servers.acknowledged[:] = kept
+        self.taken_from.add(operation.old_lease)
+        self.held, self.was_primary = set(), set()
+        self.signatures += 1
 
     def _takeover(self, operation: Operation, before: Operation | None) -> None:
         self.takeovers += 1

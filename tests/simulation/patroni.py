@@ -9,25 +9,26 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from failover.planned_restart import RESTARTING, STARTING
 from failover.transaction import CONFIG, FAILOVER, LEADER, SYNC
+from replication.dragging import Drags
 
+from .claims import HISTORY, Claims, Memory, Snapshot, folder_of
 from .engine import Body, Engine, Process
 from .etcd import Entry, Etcd, Unavailable
 from .network import Network
-from .postgres import Postgres, Servers
-from .requests import TTL_MS, WATCHDOG_MS, Requests, Step
+from .postgres import Servers
+from .requests import TTL_MS, WATCHDOG_MS, Step
 from .rules import NOBODY, PatroniRules, Sync
 
-HISTORY = "patroni/history"
 GATE = frozenset({"gate"})  # a standby that does not exist (`replication.kept_members`)
 PATIENCE_MS = 800
 ATTACH_LOOKS = 12
 LOOP_MS = 1000
 SHOWN_MS = 700  # `replication.shown_commit`
+DRAG_LIMIT_S, DRAG_TIME_S = 0.5, 4.0  # as by default
 
 EMPTIED = "{}"  # Patroni does not delete /failover
-
-Snapshot = dict[str, Entry]
 
 
 def offer_in(snapshot: Snapshot) -> Entry | None:
@@ -36,31 +37,33 @@ def offer_in(snapshot: Snapshot) -> Entry | None:
     return entry if entry is not None and entry.value != EMPTIED else None
 
 
-class Patroni(Requests):
+class Patroni(Claims):
     """One host's Patroni. `cycle` is one loop; each `yield` is a place where it can be stopped."""
 
     def __init__(
         self, host: str, engine: Engine, network: Network, etcd: Etcd, servers: Servers, rules: PatroniRules
     ) -> None:
-        super().__init__(host, engine, etcd, rules)
+        super().__init__(host, engine, etcd, rules, servers.by_host[host])
         self.network, self.servers = network, servers
-        self.server: Postgres = servers.by_host[host]
         self.process: Process | None = None
         self.promotion: Process | None = None
         self.peers: dict[str, Patroni] = {}
         self.promotions: Any = lambda host: None
         self.rewinds: Any = lambda host: None
         self.may_race: Any = lambda old, new: True  # which moves wait for a person (held_back)
-        self.promoting = False
         self.wanted: frozenset[str] = frozenset()  # whom the offer wants to be kept in /sync
         self.taken: tuple[frozenset[str], int] | None = None  # who was kept, and the revision of /sync
         self.watched, self.parts_from = 0, ""  # the offer that keeps this host; whose stream has ended
+        self.restarting = ""  # what it says of the PostgreSQL that it restarts (`restarts.py`)
         self.booted = False  # the machine has just started: PostgreSQL takes longer
+        self.drags = Drags(DRAG_LIMIT_S, DRAG_TIME_S)
         self.word = ("", 0)  # who has said that it goes on without etcd, and until when that is believed
 
     def body(self) -> Body:
         self.cache.rebuild()
-        self.promoting, self.lease, self.word = False, 0, ("", 0)
+        self.restarting = ""
+        self.drags.forget()
+        self.promoting, self.lease, self.word, self.memory = False, 0, ("", 0), Memory()
         while True:
             yield from self.cycle()
             if self.process is not None:
@@ -74,6 +77,8 @@ class Patroni(Requests):
         try:
             snapshot = self.cache.copy()
             yield self.engine.rng.randrange(3)
+            if self.server.running and self.is_untidy():  # in `touch_member`, which comes first
+                self.tidy()
             if self.promoting:
                 yield from self.while_promoting(snapshot)
                 return
@@ -81,7 +86,9 @@ class Patroni(Requests):
                 if LEADER in snapshot and snapshot[LEADER].value == self.host:
                     yield from self.refresh_lease()
                 return
-            if not self.server.running:
+            if self.restarting:
+                yield from self.while_restarting(snapshot)
+            elif not self.server.running:
                 yield from self.recover(snapshot)
             elif LEADER not in snapshot and not self.believed(snapshot):
                 yield from self.unhealthy(snapshot)
@@ -128,6 +135,20 @@ class Patroni(Requests):
             self.log("lost the lock before promoting")
             self.promoting = False
             self.watchdog_at = None
+
+    def while_restarting(self, snapshot: Snapshot) -> Step:
+        """`handle_long_action_in_progress`: keeps its lock, or gives up, and is no primary then."""
+        lock = snapshot.get(LEADER)
+        if lock is not None and lock.value == self.host and (yield from self.update_lock(lock)):
+            return
+        self.log("lost its lock while it restarts PostgreSQL")
+        self.restarting = ""
+        yield from self.demote()
+
+    def says(self) -> str:
+        """`/health`, as `planned_restart.state_of_primary` reads it; the repair of a crash is "starting"."""
+        told = RESTARTING if self.restarting and self.rules.told_restart else self.restarting
+        return told or ("running" if self.server.running else STARTING)
 
     def touch_member(self) -> Step:
         """Renews the lease of a standby too (the member key's)."""
@@ -183,19 +204,25 @@ class Patroni(Requests):
             self.watchdog_at = self.engine.now + WATCHDOG_MS
         if self.server.primary:
             yield from self.process_sync(snapshot)
-            history = snapshot.get(HISTORY)
-            if history is None or history.value < self.server.timeline:
-                timeline = self.server.timeline
-                yield from self.request(lambda: self.etcd.apply([(HISTORY, timeline, 0)]))
+            yield from self.update_history(snapshot)
             return
         if not (yield from self.before_promotion(snapshot)):
             self.log("postpones its promotion: /sync has changed")
             return
+        if self.server.is_ordered():
+            return  # a second order changes nothing
         self.promoting = True
         hazard = self.process.hazard if self.process else 0
         self.promotion = self.engine.spawn(f"{self.host}/promote", self.promote(), hazard)
 
-    def before_promotion(self, snapshot: Snapshot) -> Step:
+    def update_history(self, snapshot: Snapshot) -> Step:
+        """`update_cluster_history`."""
+        yield from self.raise_number()
+        history, told = snapshot.get(HISTORY), self.told_history()
+        if history is None or history.value < told:
+            yield from self.request(lambda: self.etcd.apply([(HISTORY, told, 0)]))
+
+    def take_sync(self, snapshot: Snapshot) -> Step:
         """`process_sync_replication_prepromote`."""
         if snapshot[CONFIG].value["mode"] == "off":
             done = yield from self.disable_sync(snapshot)
@@ -227,24 +254,24 @@ class Patroni(Requests):
 
     def promote(self) -> Body:
         """Runs beside the loop, as Patroni's executor thread does. Receiving ends before the role changes."""
-        server = self.server
+        server, me = self.server, self.promotion
         taken, self.taken = self.taken, None
         server.require(GATE if taken and self.rules.gate else frozenset())
         yield self.engine.rng.randrange(1, 10)
-        if not server.running or not self.promoting:
-            self.promoting = False
+        if not server.running or not self.promoting or self.promotion is not me:
+            self.promoting = self.promoting and self.promotion is not me
             return
-        server.follow(None)
+        server.order()
+        connection = server.connection
         yield self.engine.rng.randrange(50, 500)
-        if not server.running or not self.promoting:
-            self.promoting = False
+        if not server.running or server.connection != connection or self.promotion is not me:
+            self.promoting = self.promoting and self.promotion is not me
             return
         self.word = ("", 0)
-        server.primary, server.timeline = True, server.timeline + 1
-        server.wal.append(-self.servers.new_record())
+        server.promote(-self.servers.new_record())
         self.log(f"PROMOTED to timeline {server.timeline}")
         self.promotions(self.host)
-        if taken:
+        if taken and self.promoting:
             try:
                 yield from self.settle(*taken)
             except Unavailable:
@@ -275,15 +302,20 @@ class Patroni(Requests):
         """`sync_confirmed`: required, connected, and caught up since that is in force (`grown_set`)."""
         server = self.server
         new = not (server.deaf_until and self.rules.shown_set)
+        left_out = self.left_out()
         return frozenset(
             name
-            for name in server.required
+            for name in server.required - left_out
             if name in server.sessions
             and (name in sync.members or (new and server.sessions[name].confirmed >= server.required_since))
         )
 
     def picked(self) -> frozenset[str]:
-        return frozenset(sorted(self.server.sessions)[:2])
+        return frozenset(sorted(self.server.sessions.keys() - self.left_out())[:2])
+
+    def left_out(self) -> frozenset[str]:
+        """`replication.dragging.replacement`: as those that have disconnected."""
+        return self.drags.draggers(self.engine.now / 1000)
 
     def process_sync(self, snapshot: Snapshot) -> Step:
         """`_process_multisync_replication`: /sync first when it shrinks, PostgreSQL first when it grows."""
@@ -306,6 +338,8 @@ class Patroni(Requests):
                 return
         if picked == sync.members == server.required:
             return
+        if not self.rules.swap_before_set:
+            server.require(picked)
         common = sync.members & confirmed
         if common != sync.members:
             revision = yield from self.write_sync(Sync(self.host, common), revision)
@@ -437,6 +471,7 @@ class Patroni(Requests):
             self.log(f"the rewind to {leader} was broken off")
             return
         server.wal, server.timeline = list(upstream.wal), upstream.timeline
+        server.files = folder_of(upstream.files)
         server.torn, server.diverged = False, False
         server.require(frozenset())
         server.follow(leader)

@@ -13,8 +13,9 @@ from typing import Any
 from unittest.mock import patch
 
 from failover import approvals as rule
-from failover import candidates, executor, guards, planner, transaction, votes
+from failover import candidates, executor, guards, planned_restart, planner, transaction, votes
 from failover.commands import RevokeLease
+from failover.freshness import Freshness
 from failover.policy import Mode, Policy
 from failover.transaction import (
     APPROVAL,
@@ -29,8 +30,9 @@ from failover.transaction import (
     Put,
 )
 from failover.view import Reach
+from replication import fresh_timeline, sync_swap
 
-from . import ambushes, approvals
+from . import ambushes, approvals, drags, restarts, signatures
 from . import incidents as inc
 from .alone import ALONE
 from .incidents import Plan
@@ -208,6 +210,33 @@ def _blind_writes() -> AbstractContextManager[Any]:
     return patch.object(transaction, "advance", advance)
 
 
+def _claim_uncompared() -> AbstractContextManager[Any]:
+    """A claim is put, whatever its key has become."""
+    real = sync_swap.write
+
+    def write(dcs: Any, puts: Any, *more: Any) -> Any:
+        real(dcs, puts, *more)
+        mine, asked = sync_swap.encoded(dcs.client_path(fresh_timeline.KEY)), dcs.asked()
+        dcs.call_rpc(
+            "/kv/txn",
+            {**asked, "compare": [each for each in asked["compare"] if each["key"] != mine]},
+            None,
+        )
+
+    return patch.object(sync_swap, "write", write)
+
+
+def _claim_used_again() -> AbstractContextManager[Any]:
+    """After an attempt of which nothing is known, its number is taken for claimed."""
+    real = fresh_timeline.made_ready
+
+    def made_ready(wal: Any, timeline: Any, heard: Any, before: Any, name: Any, unused: Any) -> Any:
+        number, again = real(wal, timeline, heard, before, name, unused)
+        return (number, again) if unused is None else (unused, True)
+
+    return patch.object(fresh_timeline, "made_ready", made_ready)
+
+
 FREEZES = Plan(
     kinds=(
         (inc.host_freeze, 4),
@@ -297,11 +326,17 @@ PLANTED: tuple[Planted, ...] = (
         only(approvals.everything_starts),
     ),
     Planted(
+        "an observer's word from before a break of the DCS counts as fresh",
+        lambda: patch.object(Freshness, "doubt", lambda seen: None),
+        Settings(hazard=0),
+        only(approvals.unread_word),
+    ),
+    Planted(
         "Patroni is not held back where a person must approve",
         lambda: nullcontext(),
-        Settings(policy=ASKS, rules=replace(MENDED, held_back=False)),
-        Plan(kinds=((inc.site_loss, 5), (inc.isolate, 4))),
-        clean=Settings(policy=ASKS),
+        Settings(policy=ASKS, person=False, rules=replace(MENDED, held_back=False), hazard=0),
+        only(approvals.nobody_approves),
+        clean=Settings(policy=ASKS, person=False, hazard=0),
         at_most=3000,
     ),
     Planted(
@@ -375,6 +410,13 @@ PLANTED: tuple[Planted, ...] = (
         plan=only(ambushes.sleeper),
     ),
     Planted("the epoch does not rise", changed(_epoch_kept), plan=LOSSES),
+    Planted(
+        "a standby that drags is not waited for any more, and then taken out of /sync",
+        nullcontext,
+        Settings(rules=replace(MENDED, swap_before_set=False), hazard=0),
+        only(drags.lost_while_left_out),
+        clean=Settings(hazard=0),
+    ),
     # What is changed is the model of Patroni's replaced functions (kept_members).
     Planted(
         "a set is kept without the gate",
@@ -389,6 +431,13 @@ PLANTED: tuple[Planted, ...] = (
         Settings(rules=replace(MENDED, shown_set=False), deaf=1.0),
         only(ambushes.lost_when_named),
         clean=Settings(deaf=1.0),
+    ),
+    Planted(
+        "a set is kept without the gate, and the new primary slept before it was promoted",
+        nullcontext,
+        Settings(rules=replace(MENDED, gate=False), hazard=0),
+        only(ambushes.late_promotion),
+        clean=Settings(hazard=0),
     ),
     Planted(
         "PostgreSQL is told who has joined before /sync is swapped",
@@ -417,5 +466,57 @@ PLANTED: tuple[Planted, ...] = (
         Settings(rules=replace(MENDED, named_candidate=False), hazard=0),
         only(ambushes.stale_offer),
         clean=Settings(hazard=0),
+    ),
+    Planted(
+        "a promotion claims no timeline number (a kept member takes over from who was not heard of)",
+        nullcontext,
+        Settings(rules=replace(MENDED, claims=False), hazard=0),
+        only(signatures.kept_unheard),
+        clean=Settings(hazard=0),
+    ),
+    Planted(
+        "a promotion claims no timeline number (a signature for who has not heard of the last primary)",
+        nullcontext,
+        Settings(rules=replace(MENDED, claims=False), hazard=0),
+        only(signatures.unheard),
+        clean=Settings(hazard=0),
+    ),
+    Planted(
+        "files of left-out timelines are removed while PostgreSQL is being promoted",
+        nullcontext,
+        Settings(rules=replace(MENDED, asks_server=False), hazard=0),
+        only(signatures.begun_anew),
+        clean=Settings(hazard=0),
+    ),
+    Planted(
+        "a claim of a timeline number does not compare its key",
+        _claim_uncompared,
+        Settings(hazard=0),
+        only(signatures.half_told),
+    ),
+    Planted(
+        "a claim whose answer was not had is used again, unread",
+        _claim_used_again,
+        Settings(hazard=0),
+        only(signatures.unheard),
+    ),
+    Planted(
+        "a restart of the primary's PostgreSQL is not waited for",
+        lambda: patch("tests.simulation.controller.judged", lambda probe, away: probe),
+        Settings(hazard=0),
+        only(restarts.in_time),
+    ),
+    Planted(
+        "a restart that starts slowly looks like a crash (Patroni as it is: replication/told_restart.py)",
+        nullcontext,
+        Settings(rules=replace(MENDED, told_restart=False), hazard=0),
+        only(restarts.in_time),
+        clean=Settings(hazard=0),
+    ),
+    Planted(
+        "a restart of the primary's PostgreSQL is waited for without a bound",
+        lambda: patch.object(planned_restart, "RESTART_MS", 60_000),
+        Settings(hazard=0),
+        replace(ALONE, number=1, kinds=((restarts.too_long, 1),)),
     ),
 )

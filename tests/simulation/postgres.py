@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from .engine import Body, Engine
+from .history_files import Folder
 from .network import Network
 
 TICK_MS = 80
@@ -36,6 +37,7 @@ class Postgres:
     running: bool = True
     primary: bool = False
     timeline: int = 1
+    files: Folder = field(default_factory=Folder)
     wal: list[int] = field(default_factory=list)
     required: frozenset[str] = frozenset()  # synchronous_standby_names
     quorum: int = 0  # 0: all of `required`; else so many of them
@@ -43,9 +45,12 @@ class Postgres:
     deaf_until: int = 0  # 0: `required` is in force; else its checkpointer has not read that anybody is
     upstream: str | None = None
     connection: int = 0  # rises when a standby's connection ends: an old session never comes back
+    ordered: int = -1  # the connection that ended when it was told to promote itself
     diverged: bool = False
     torn: bool = False  # a rewind has begun and not ended: it cannot be started
     frozen_until: int = 0
+    late_ms: int = 0  # a standby that drags: it flushes only so often
+    flushes_at: int = 0
     sessions: dict[str, Session] = field(default_factory=dict)
     pending: list[tuple[int, int]] = field(default_factory=list)  # (record, position), oldest first
 
@@ -62,6 +67,15 @@ class Postgres:
             self.connection += 1
             self.diverged = False
 
+    def order(self) -> None:
+        """To promote itself: receiving ends first."""
+        self.follow(None)
+        self.ordered = self.connection
+
+    def is_ordered(self) -> bool:
+        """`fresh_timeline.is_ordered`."""
+        return self.primary or self.ordered == self.connection
+
     def stop(self) -> None:
         """Crash or shutdown: every session ends, every waiting client is left without an answer."""
         self.running = False
@@ -74,6 +88,11 @@ class Postgres:
         """The checkpointer reads its settings: from here on commits wait for those who are required."""
         if self.deaf_until and self.deaf_until <= now:
             self.deaf_until, self.required_since = 0, len(self.wal)
+
+    def promote(self, mark: int) -> None:
+        """A new timeline, which begins with a record of its own."""
+        self.primary, self.timeline = True, self.files.begin(self.timeline, f"{self.host} {mark}")
+        self.wal.append(mark)
 
     def covered(self) -> int:
         """Up to where commits may be acknowledged; -1 when a required standby is missing."""
@@ -153,7 +172,8 @@ class Servers:
             if follows and self.network.replicates(primary.host, standby.host) and not self.network.lost():
                 session.heard = now
                 have = len(standby.wal)
-                if have < len(primary.wal):
+                if have < len(primary.wal) and now >= standby.flushes_at:
+                    standby.flushes_at = now + standby.late_ms
                     standby.wal.extend(primary.wal[have:])
                     standby.timeline = primary.timeline
             if follows and now - session.heard > WAL_RECEIVER_TIMEOUT_MS:
@@ -166,9 +186,13 @@ class Servers:
         there = network.replicates(primary.host, standby.host)
         if not there or not network.replicates(standby.host, primary.host):
             return
-        have = len(standby.wal)
+        have, files = len(standby.wal), standby.files
+        if not files.fetch(primary.files, standby.timeline, primary.timeline):
+            return
         if primary.wal[:have] != standby.wal:
             standby.diverged = True
+            return
+        if not files.leads_to(primary.files, standby.timeline, primary.timeline):
             return
         primary.sessions[standby.host] = Session(have, now, standby.connection, now)
 

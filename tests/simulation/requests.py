@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any
 
 from failover.transaction import LEADER, SYNC
@@ -46,14 +46,7 @@ class Requests:
         """`write_sync_state`: compare-and-swap. The new revision, or 0 when it did not happen."""
         self.before_write(self.host)
         yield 0
-        lock_too = self.rules.lock_in_sync_write
-
-        def swap() -> int | None:
-            lock = self.etcd.get(LEADER)
-            if lock_too and (lock is None or lock.value != self.host or lock.lease != self.lease):
-                return None
-            return self.etcd.compare_and_put(SYNC, value, revision)
-
+        swap = self.swap_of(value, revision)
         try:
             done = yield from self.request(swap)
         except Unavailable:
@@ -65,6 +58,18 @@ class Requests:
         self.cache.wrote(SYNC, value, done)
         self.log(f"/sync = {value.leader}: {','.join(sorted(value.members)) or '-'}")
         return done
+
+    def swap_of(self, value: Sync, revision: int) -> Callable[[], int | None]:
+        """What `write_sync` asks of etcd."""
+        lock_too = self.rules.lock_in_sync_write
+
+        def swap() -> int | None:
+            lock = self.etcd.get(LEADER)
+            if lock_too and (lock is None or lock.value != self.host or lock.lease != self.lease):
+                return None
+            return self.etcd.compare_and_put(SYNC, value, revision)
+
+        return swap
 
     def refresh_lease(self) -> Step:
         """`_do_refresh_lease(force)`."""
@@ -93,12 +98,12 @@ class Requests:
         return True
 
     def release_lock(self) -> Step:
-        """`_delete_leader`: only if the value is still this host."""
+        """`_delete_leader`: only if the value is still this host. Its cache knows at once."""
 
-        def delete() -> bool:
+        def delete() -> int | None:
             now = self.etcd.get(LEADER)
-            if now is not None and now.value == self.host:
-                self.etcd.apply([(LEADER, None, 0)])
-            return True
+            return self.etcd.apply([(LEADER, None, 0)]) if now and now.value == self.host else None
 
-        yield from self.request(delete)
+        done = yield from self.request(delete)
+        if done is not None:
+            self.cache.wrote(LEADER, None, done)

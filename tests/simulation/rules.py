@@ -21,6 +21,10 @@ class PatroniRules:
     `named_candidate`: a free lock is not left to a candidate whom /sync does not name.
     `shown_set`: a standby is named in /sync only once commits wait for it (kept in `UPSTREAM`, too: its
     hazard is nobody's sleep, and has a planted bug of its own).
+    `claims`: a promotion claims its timeline number before it begins (ADR 9).
+    `asks_server`: files of left-out numbers are left alone while PostgreSQL is being promoted.
+    `told_restart`: a restart of PostgreSQL is told as one also while it starts.
+    `swap_before_set`: a member leaves /sync before PostgreSQL stops waiting for it (as upstream does it).
     `set_after_swap`: that swap comes before PostgreSQL is told who has joined.
     """
 
@@ -36,9 +40,15 @@ class PatroniRules:
     set_after_swap: bool = True
     shown_commit: bool = True
     named_candidate: bool = True
+    claims: bool = True
+    asks_server: bool = True
+    told_restart: bool = True
+    swap_before_set: bool = True
 
 
-UPSTREAM = PatroniRules(False, False, False, False, False, False, shown_commit=False, named_candidate=False)
+UPSTREAM = PatroniRules(
+    False, False, False, False, False, False, shown_commit=False, named_candidate=False, claims=False
+)
 MENDED = PatroniRules()
 
 

@@ -10,11 +10,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from . import alone
+from .drags import drags
 from .engine import Violation
-from .incidents import Plan, play
+from .incidents import KINDS, Plan, play
+from .restarts import restarted
 from .rules import MENDED, UPSTREAM
+from .signatures import signed
 from .world import Settings, World
 
+NORMAL = Plan(kinds=(*KINDS, (signed, 2), (restarted, 2), (drags, 2)))
 TELL_S = 30.0  # between two lines of progress
 
 
@@ -29,6 +33,8 @@ class Tally:
     acknowledged: int = 0
     false_acknowledgements: int = 0  # PostgreSQL's own, after a cancel: counted apart
     lock_revoked: int = 0
+    signatures: int = 0
+    signed_away: int = 0  # acknowledged, and signed for as lost
     failures: dict[int, str] = field(default_factory=dict)
     by_invariant: Counter[str] = field(default_factory=Counter)
 
@@ -37,6 +43,7 @@ class Tally:
             f"{self.incidents} incidents in {self.runs} runs: {self.takeovers} takeover transactions, "
             f"{self.promotions} promotions, {self.acknowledged} commits acknowledged "
             f"(and {self.false_acknowledgements} falsely, by a cancel), "
+            f"{self.signatures} signatures (for {self.signed_away} commits), "
             f"{self.lock_revoked} locks revoked that were taken back, "
             f"{len(self.failures)} runs broke an invariant {dict(self.by_invariant) or ''}"
         )
@@ -47,7 +54,7 @@ def one(
 ) -> tuple[World, Violation | None]:
     """One run. The violation, if there was one, is the world's last event."""
     world = World(seed, settings)
-    plan = plan or Plan()
+    plan = plan or NORMAL
     try:
         (alone.play if plan.alone else play)(world, plan)
     except Violation as found:
@@ -76,6 +83,8 @@ def many(
         tally.promotions += world.invariants.promotions
         tally.acknowledged += len(world.servers.acknowledged)
         tally.false_acknowledgements += world.servers.false_acknowledgements
+        tally.signatures += world.invariants.signatures
+        tally.signed_away += world.invariants.signed_away
         tally.lock_revoked += world.invariants.lock_revoked
         if found is not None:
             tally.failures[seed] = str(found)

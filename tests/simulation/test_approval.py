@@ -18,6 +18,7 @@ KINDS = (
     approvals.withdrawn,
     approvals.for_another_lock,
     approvals.approved_and_lost,
+    approvals.nobody_approves,
 )
 
 
@@ -92,5 +93,15 @@ def test_no_invariant_breaks_where_a_person_is_asked(both: bool) -> None:
     assert tally.takeovers > 0
 
 
-def test_a_start_of_everything_moves_nothing() -> None:
-    assert many(12, settings=Settings(hazard=0), plan=only(approvals.everything_starts)).failures == {}
+@pytest.mark.parametrize(
+    ("kind", "first_seed", "runs"),
+    [
+        (approvals.everything_starts, 1, 12),
+        (approvals.everything_starts, 1000, 250),
+        (approvals.unread_word, 1, 20),
+    ],
+)
+def test_a_start_of_everything_moves_nothing(kind: Kind, first_seed: int, runs: int) -> None:
+    """In seeds 1000 to 1249 the code before `Freshness.doubt` moved the primary three times."""
+    tally = many(runs, first_seed, settings=Settings(hazard=0), plan=only(kind))
+    assert (tally.failures, tally.runs) == ({}, runs)

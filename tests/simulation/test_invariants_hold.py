@@ -6,15 +6,16 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import pytest
 
 from failover.transaction import LEADER, SYNC
 
-from . import ambushes
-from .alone import ALONE, SOON_MS
+from . import ambushes, drags, restarts, signatures
+from .alone import ALONE, FAULTS, SOON_MS
 from .engine import Violation
-from .incidents import KINDS, Plan, offer
+from .incidents import KINDS, Plan, handover, offer
 from .planted import UNMENDED, only
 from .rules import MENDED, UPSTREAM
 from .run import many, one
@@ -42,7 +43,14 @@ def test_no_invariant_breaks() -> None:
         ambushes.stale_loop,
         ambushes.half_taken,
         ambushes.kept_ahead,
+        ambushes.late_promotion,
         ambushes.stale_offer,
+        signatures.signed,
+        signatures.unheard,
+        signatures.half_told,
+        signatures.kept_unheard,
+        signatures.begun_anew,
+        drags.lost_while_left_out,
     ],
     ids=lambda kind: kind.__name__,
 )
@@ -55,6 +63,41 @@ def test_the_transaction_alone_holds_off_a_stale_writer(kind: object) -> None:
     """Also with Patroni as it is: the /sync revision that moves, and the order of the changes."""
     settings = Settings(rules=UNMENDED, hazard=0, torn=0.3)
     assert many(40, settings=settings, plan=only(kind)).failures == {}  # type: ignore[arg-type]
+
+
+def test_a_restart_that_ends_in_time_moves_nothing_and_one_that_does_not_is_taken_over() -> None:
+    quick = many(20, settings=Settings(hazard=0), plan=only(restarts.in_time))
+    assert (quick.failures, quick.takeovers) == ({}, 0)
+    plan = replace(ALONE, number=1, kinds=((restarts.too_long, 1),))
+    slow = many(12, settings=Settings(hazard=0), plan=plan)
+    assert slow.failures == {}
+    assert slow.takeovers >= slow.runs
+
+
+@pytest.mark.parametrize("host", ["dj-db2", "gg-db1"])
+def test_a_standby_that_drags_is_taken_out_after_a_bound_and_comes_back_by_itself(host: str) -> None:
+    world, other = World(1, Settings(hazard=0)), "gg-db1" if host == "dj-db2" else "dj-db2"
+    primary = world.servers.by_host["dj-db1"]
+    world.run(5000)
+    heal = drags.drag(world, host, 1300)
+    world.run(3500)
+    assert world.etcd.data[SYNC].value.members == {host, other}
+    world.run(5000)
+    assert (world.etcd.data[SYNC].value.members, primary.required) == ({other}, {other})
+    heal()
+    world.run(3500)
+    assert primary.required == {other}
+    world.run(8000)
+    assert (world.etcd.data[SYNC].value.members, primary.required) == ({host, other}, {host, other})
+    assert world.invariants.takeovers == world.invariants.promotions == 0
+
+
+def test_no_invariant_breaks_while_a_standby_drags() -> None:
+    kinds = ((drags.drags, 4), *((kind, 1) for kind in FAULTS), (handover, 1))
+    tally = many(500, plan=Plan(kinds=kinds))
+    print(tally)
+    assert tally.failures == {}
+    assert tally.takeovers > 0
 
 
 def test_one_fault_costs_seconds_while_it_lasts() -> None:

@@ -20,10 +20,10 @@ ONE_MEND = replace(UPSTREAM, named_before_primary=True)
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_a_hazard_of_patroni_alone(kind: Kind) -> None:
     upstream = Settings(rules=UPSTREAM, hazard=0, controllers=False)
-    found = many(30, settings=upstream, plan=only(kind), stop_at_first=True)
+    found = many(6, settings=upstream, plan=only(kind))
     print(f"{kind.__name__}: {found.incidents} incidents: {found.failures}")
-    assert found.failures
-    assert any("lost" in what or "acknowledge" in what for what in found.failures.values())
+    losses = [what for what in found.failures.values() if "lost" in what or "acknowledge" in what]
+    assert len(losses) > len(found.failures) - len(losses)  # H4 may be seen by a rewind first
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)

@@ -9,12 +9,13 @@ from failover.policy import Mode, MoveKind, Policy
 from failover.transaction import APPROVAL, CONFIG, LEADER, STATUS, SYNC
 from failover.view import Host
 
+from .claims import first_claim
 from .controller import Controller, Observer
 from .engine import Body, Engine, Process, Violation
 from .etcd import Etcd, Event
 from .invariants import Invariants
 from .network import Network
-from .patroni import Patroni
+from .patroni import GATE, Patroni
 from .person import Operator
 from .postgres import Servers, Session
 from .rules import MENDED, PatroniRules, Sync
@@ -75,7 +76,7 @@ class World:
         self.etcd.torn = self.settings.torn
         self.servers.deaf = self.settings.deaf
         self.processes: dict[str, tuple[Process, Callable[[], Body], str, float]] = {}
-        self._begin()
+        self._begin(claimed=seed % 2 == 0)
         self.patronis = {
             host: Patroni(host, self.engine, self.network, self.etcd, self.servers, self.settings.rules)
             for host in DATABASES
@@ -87,7 +88,7 @@ class World:
         self._connect()
         self._start()
 
-    def _begin(self) -> None:
+    def _begin(self, claimed: bool) -> None:
         """A healthy cluster: dj-db1 is the primary, both others are sync standbys."""
         primary, members = "dj-db1", frozenset({"dj-db2", "gg-db1"})
         lease = self.etcd.grant(20_000)
@@ -95,6 +96,8 @@ class World:
         self.etcd.apply([(SYNC, Sync(primary, members), 0)])
         self.etcd.apply([(STATUS, '{"optime":0}', 0)])
         self.etcd.apply([(LEADER, primary, lease)])
+        if claimed:  # else a cluster from before there were claims
+            first_claim(self.etcd, primary)
         for host in DATABASES:
             server = self.servers.by_host[host]
             server.primary = host == primary
@@ -125,10 +128,31 @@ class World:
         self.etcd.before_commit = self.invariants.before_commit
         self.etcd.on_change += [self.invariants.changed, self._watch]
         self.servers.on_acknowledge = self.invariants.acknowledged
+        for observer in self.observers:
+            observer.says = self._says
         for patroni in self.patronis.values():
-            patroni.promotions, patroni.rewinds = self.invariants.promoted, self.invariants.rewound
+            patroni.promotions, patroni.rewinds = self.promoted, self.invariants.rewound
             patroni.peers, patroni.may_race = self.patronis, self.settings.may_race
             patroni.before_write = lambda host: self._ambush("write", host)
+
+    def promoted(self, host: str) -> None:
+        """One that slept after its swap of /sync, and whom another has swapped out since, is promoted all the
+        same; behind its gate it acknowledges nothing (ADR 9), so the other stays the primary. Should it
+        acknowledge after all, it is not the primary that does.
+        """
+        server = self.servers.by_host[host]
+        if server.required == GATE and self.etcd.data[SYNC].value.leader != host:
+            self.engine.log(host, "is promoted too late, behind its gate")
+            self.invariants._numbered(server)
+            return
+        self.invariants.promoted(host)
+
+    def _says(self, observer: str, host: str) -> str:
+        patroni = self.patronis[host]
+        awake = patroni.process is not None and patroni.process.alive
+        awake = awake and patroni.process.paused_until <= self.engine.now
+        there = awake and self.network.both_ways(observer, host)
+        return patroni.says() if there and self.servers.by_host[host].primary else ""
 
     def _watch(self, events: tuple[Event, ...]) -> None:
         """A change of /leader, /config or /status wakes Patroni's loops; one of /failover does not."""
@@ -233,6 +257,12 @@ class World:
             self.servers.by_host[host].frozen_until = self.engine.now + duration
             if (promotion := self.patronis[host].promotion) is not None:
                 self.engine.pause(promotion, duration)
+
+    def calm(self) -> None:
+        """No more pauses: neither of what runs, nor of what is yet to be started again."""
+        for name, (process, body, host, _) in self.processes.items():
+            process.hazard = 0.0
+            self.processes[name] = process, body, host, 0.0
 
     def quiet_at(self) -> int:
         """When the last pause, and the last incident that was injected, is over."""
