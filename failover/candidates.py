@@ -26,6 +26,17 @@ def acknowledged_lsn(view: View, primary: str) -> int | None:
     return max(known, default=None)
 
 
+def acknowledged_before(view: View) -> int | None:
+    """The same of any primary that is remembered: for a leader of /sync that nobody has seen as the primary.
+
+    It took /sync and fell silent before it was promoted, or before anybody looked. Whoever it named with
+    itself then had what the primary before had flushed with its set. After a forced failover that can be too
+    much: then nobody is found to have it, and the lease, or a person, decides.
+    """
+    known = [lsn for one in view.observations for seen in one.hosts if (lsn := seen.sync_lsn) is not None]
+    return max(known, default=None)
+
+
 def choose(view: View, dcs: DcsState) -> tuple[str, MoveKind] | None:
     """The sync standby that a person named; else the best: the old primary's own site first, else the
     highest received position.

@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from failover.approvals import standing
 from failover.block import wait_ms
-from failover.candidates import acknowledged_lsn, named_in, received_lsn
+from failover.candidates import acknowledged_before, acknowledged_lsn, named_in, received_lsn
 from failover.policy import Mode, MoveKind
 from failover.view import DcsState, NotSeen, Operation, Phase, Reach, Role, SyncMode, View
 from failover.votes import fresh, sites_without, votes
@@ -220,7 +220,8 @@ def candidate_ready(case: Case) -> Verdict:
 def candidate_not_behind(case: Case) -> Verdict:
     """It still has what /sync says that it has: its data directory was not lost or restored since.
 
-    What its leader was seen to have flushed with all its members counts, also while another has the lock.
+    What its leader was seen to have flushed with all its members counts, also while another has the lock; of
+    a leader that nobody has seen as the primary, what the one before it was seen to have.
 
     When nobody has measured it (all observers began after the loss), a person's word that names the
     candidate stands for that; /sync stays the proof.
@@ -229,6 +230,7 @@ def candidate_not_behind(case: Case) -> Verdict:
         return fails("no sync standby is reachable")
     has = received_lsn(case.view, case.candidate)
     needs = acknowledged_lsn(case.view, case.dcs.sync.leader) if case.dcs.sync is not None else None
+    needs = acknowledged_before(case.view) if needs is None else needs
     if has is not None and needs is None and standing(case.dcs) is not None:
         return holds(f"{case.candidate} received {has}; a person has decided, nobody measured more")
     if has is None or needs is None:
