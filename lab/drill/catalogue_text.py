@@ -113,7 +113,8 @@ def _besides(expect: Expect) -> str:
         said.append(f"outage at the heal: {expect.heal_outage_s:g} s")
     if expect.insiders:
         site = expect.insiders.site.strip("{}")
-        said.append(f"clients at {site} go on writing to the old primary, some cancel")
+        cancel = ", some cancel" if expect.insiders.cancelling else ""
+        said.append(f"clients at {site} go on writing to the old primary{cancel}")
     if expect.leaves_sync:
         who = ", ".join(role.strip("{}") for role in expect.leaves_sync)
         said.append(

@@ -67,7 +67,7 @@ class InsidePlan:
     clients: int  # straight to PostgreSQL
     edge_clients: int
     cancelling: int  # so many of the former cancel
-    period_s: float = 0.25
+    period_s: float
     cancel_after_s: float = 0.6
     give_up_s: float = 8.0  # a COMMIT that takes longer is given up by closing the connection
     request_s: float = 2.0

@@ -40,7 +40,7 @@ def clients_inside(drill: Drill, site: str, insiders: Insiders) -> Iterator[None
             cwd=CLONE,
             start_new_session=True,
         )
-        drill.note("inside", app, f"clients at {site} write to {primary}; some cancel their COMMIT")
+        drill.note("inside", app, f"clients at {site} write to {primary}")
         try:
             await_first(drill)
             yield
@@ -86,4 +86,5 @@ def plan_of(drill: Drill, site: str, primary: str, insiders: Insiders) -> Inside
         clients=insiders.direct,
         edge_clients=insiders.at_edge,
         cancelling=insiders.cancelling,
+        period_s=insiders.period_s,
     )

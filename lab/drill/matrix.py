@@ -86,6 +86,7 @@ class Insiders:
     direct: int = 4
     at_edge: int = 2
     cancelling: int = 2
+    period_s: float = 0.25  # between two writes of each
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,10 +24,10 @@ IN_SITE = ("{in_site_standby}",)
 AT_BACKUP = ("{backup_db}",)
 # Where a cut or a silence leaves the old primary alive: all that its own site's clients can do to it.
 INSIDE = Insiders("{home}")
-# Where it dies or hands over: few, and straight, to see whether it acknowledges when it is back. Past
-# the poolers, so a switchover does not hold them.
-STRAIGHT = Insiders("{home}", direct=2, at_edge=0, cancelling=1)
-STRAIGHT_FROM_BACKUP = Insiders("{backup}", direct=2, at_edge=0, cancelling=1)
+# Where it dies or hands over: one, straight, to see whether it acknowledges when it is back. Past the poolers, so
+# a switchover does not hold it, and waits up to 0.3 s for a transaction of its own: not often.
+STRAIGHT = Insiders("{home}", direct=1, at_edge=0, cancelling=0, period_s=0.5)
+STRAIGHT_FROM_BACKUP = replace(STRAIGHT, site="{backup}")
 ANYWHERE = ("{db_hosts}",)
 ONE = (1, 1)
 AT_MOST_ONE = (0, 1)

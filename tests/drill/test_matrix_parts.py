@@ -92,7 +92,7 @@ def test_what_a_client_inside_knows(error, notices, commit_sent, wanted):
 
 
 def test_the_plan_of_clients_inside_reads_back_and_is_private(tmp_path):
-    plan = InsidePlan("r1", 1.0, 2.0, "daejeon", "dj-db1", "host=x", "http://e", "key", "j", 4, 2, 2)
+    plan = InsidePlan("r1", 1.0, 2.0, "daejeon", "dj-db1", "host=x", "http://e", "key", "j", 4, 2, 2, 0.25)
     plan.write(tmp_path / "plan")
     assert InsidePlan.read(tmp_path / "plan") == plan
     assert (tmp_path / "plan").stat().st_mode & 0o077 == 0
