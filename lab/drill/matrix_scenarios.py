@@ -24,8 +24,8 @@ IN_SITE = ("{in_site_standby}",)
 AT_BACKUP = ("{backup_db}",)
 # Where a cut or a silence leaves the old primary alive: all that its own site's clients can do to it.
 INSIDE = Insiders("{home}")
-# Where it dies or hands over: one, straight, to see whether it acknowledges when it is back. Past the poolers, so
-# a switchover does not hold it, and waits up to 0.3 s for a transaction of its own: not often.
+# Where it dies or hands over: one, straight, to see whether it acknowledges when it is back. Past poolers,
+# so a switchover does not hold it, and waits up to 0.3 s for a transaction of its own: not often.
 STRAIGHT = Insiders("{home}", direct=1, at_edge=0, cancelling=0, period_s=0.5)
 STRAIGHT_FROM_BACKUP = replace(STRAIGHT, site="{backup}")
 ANYWHERE = ("{db_hosts}",)
