@@ -22,7 +22,10 @@ READY = Preflight("dj-db1", "gg-db1", MoveKind.CROSS_SITE, False, ())
 
 @dataclass
 class Means:
-    """Sends this process a signal once something was offered; the old primary goes on."""
+    """A signal comes once something was offered; the old primary goes on.
+
+    It is raised here and now: the kernel may give one that is sent to the process to any thread that it has.
+    """
 
     number: int
     done: list[str] = field(default_factory=list[str])
@@ -40,12 +43,12 @@ class Means:
         return ""
 
     def begin(self, handover: Handover) -> str:
-        os.kill(os.getpid(), self.number)
-        os.kill(os.getpid(), self.number)  # an impatient person
+        signal.raise_signal(self.number)
+        signal.raise_signal(self.number)  # an impatient person
         return ""
 
     def withdraw(self, holder: str | None = None) -> None:
-        os.kill(os.getpid(), self.number)
+        signal.raise_signal(self.number)
         self.done.append("withdraw")
 
     def release(self) -> None:
