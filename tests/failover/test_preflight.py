@@ -64,7 +64,6 @@ def test_each_reason_stops_it_and_has_a_remedy(dcs, code):
 
 
 def test_a_primary_that_has_not_taken_sync_yet_hands_nothing_over():
-    """Then nobody has measured what its set has flushed, either."""
     found = preflight(view(WHOLE, replace(DCS, sync=replace(DCS.sync, leader="dj-db2"))), "gyeonggi", OPEN)
     assert codes(found) == {"sync_is_the_holders"}
 
