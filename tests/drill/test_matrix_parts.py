@@ -112,6 +112,21 @@ def test_clients_inside_are_awaited_before_the_fault(tmp_path, monkeypatch):
     insiders.await_first(drill)
 
 
+@pytest.mark.parametrize(
+    "name",
+    """
+    site-isolated wan-cut asymmetric-cut-out asymmetric-cut-in replication-cut wan-flapping patroni-frozen
+    host-frozen postgres-frozen disk-hang
+    """.split(),  # noqa: SIM905
+)
+def test_an_old_primary_that_lives_on_is_asked_whether_it_acknowledges(name):
+    insiders = MATRIX[name].expect.insiders
+    assert insiders is not None
+    assert insiders.site == "{home}"
+    assert insiders.cancelling > 0
+    assert insiders.at_edge > 0
+
+
 @pytest.mark.parametrize("scenario", MATRIX.values(), ids=list(MATRIX))
 def test_wherever_a_takeover_may_happen_the_old_primary_is_asked_whether_it_acknowledges(scenario):
     may_move = scenario.expect.takeovers[1] > 0
