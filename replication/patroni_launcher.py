@@ -156,6 +156,19 @@ def _launch(config: Path) -> None:
     from patroni.__main__ import main as patroni_main  # pyright: ignore[reportMissingTypeStubs]
     from patroni.version import __version__  # pyright: ignore[reportMissingTypeStubs]
 
+    check_version(__version__)
+    mode, remote = protection(os.environ)
+    document = _document(config)
+    order = tuple(cast(list[str], document["etcd3"]["hosts"]))
+    hosts = healthy_first(order, healthy=is_healthy, limit_s=DCS_WAIT_S, now=time.monotonic, sleep=time.sleep)
+    os.environ["PATRONI_ETCD3_HOSTS"] = ",".join(hosts)
+    _put_in(mode, remote, order, document)
+    sys.argv = ["patroni", str(config)]
+    patroni_main()
+
+
+def _put_in(mode: str, remote: frozenset[str], order: Sequence[str], document: Mapping[str, Any]) -> None:
+    """All that is replaced in Patroni. The order matters where a word says so."""
     from replication import (
         announced,
         cleaned_beside,
@@ -188,12 +201,6 @@ def _launch(config: Path) -> None:
         told_restart,
     )
 
-    check_version(__version__)
-    mode, remote = protection(os.environ)
-    document = _document(config)
-    order = tuple(cast(list[str], document["etcd3"]["hosts"]))
-    hosts = healthy_first(order, healthy=is_healthy, limit_s=DCS_WAIT_S, now=time.monotonic, sleep=time.sleep)
-    os.environ["PATRONI_ETCD3_HOSTS"] = ",".join(hosts)
     etcd_home.install(order, is_healthy)
     offered_lock.install()
     fresh_lease.install()
@@ -228,8 +235,6 @@ def _launch(config: Path) -> None:
         named_holder.install()
     if mode == MAX_PROTECTION:
         remote_sync.install(remote)
-    sys.argv = ["patroni", str(config)]
-    patroni_main()
 
 
 def main(argv: Sequence[str]) -> int:
