@@ -5,6 +5,7 @@ Data and WAL have a volume each. A full one is full alone. What hangs or is slow
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from lab import disks
@@ -16,7 +17,8 @@ from lab.faults.base import PROOF_S, Fault, wait
 FILLER = ".hanbat-filler"
 FULL_PROOF_S, HANG_PROOF_S = 10.0, 0.7
 SLOW_CLOSED_S, SLOW_OPEN_S = 0.8, 0.05  # above replication.drag_limit of the reference shape
-SLOW_PROOF_S, SLOW_TRIES, SLOW_LIMIT_S = 0.2, 8, 5.0
+SLOW_PROOF_S, SLOW_LIMIT_S = 0.2, 5.0
+SLOW_TRIES_S = SLOW_CLOSED_S + 2 * SLOW_OPEN_S  # one of the writes in this time meets a closed disk
 SWITCH_LIMIT_S, SWITCHES = 3.0, 5
 # A record into the segment, and on to the next one.
 SWITCH = "SELECT pg_logical_emit_message(false, 'hanbat', 'to the end'), pg_switch_wal()"
@@ -178,7 +180,8 @@ class DiskSlow(DiskFault):
         return all(self._is_slow(disk) for disk in DISKS)
 
     def _is_slow(self, disk: Disk) -> bool:
-        for _ in range(SLOW_TRIES):
+        end = time.monotonic() + SLOW_TRIES_S
+        while time.monotonic() < end:
             if not background.alive(self.lab.names, self.key):
                 return False
             found = self._probe(disk, SLOW_LIMIT_S)
