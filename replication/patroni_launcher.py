@@ -10,6 +10,8 @@ What Patroni 4.1 does not do by itself, and nothing else:
 - Where a person must approve a move, no host of the other side takes a free lock by itself
   (`replication.held_back`, ADR 0006).
 - `/sync` names a standby only once PostgreSQL is shown to wait for it (`replication.grown_set`).
+- A standby has left the sync set for every walsender before another one joins it
+  (`replication.exchanged_set`).
 - `synchronous_standby_names` is emptied only after `/sync` was (`replication.kept_set`).
 - `/sync` is written only if it is still what was read, also where there was none (`replication.sync_swap`).
 - A promotion claims its timeline's number in etcd first (`replication.fresh_timeline`).
@@ -174,6 +176,7 @@ def _put_in(mode: str, remote: frozenset[str], order: Sequence[str], document: M
         cleaned_beside,
         dragging,
         etcd_home,
+        exchanged_set,
         fresh_lease,
         fresh_timeline,
         grown_set,
@@ -218,6 +221,7 @@ def _put_in(mode: str, remote: frozenset[str], order: Sequence[str], document: M
         kept_members.install(gate_always=mode == MAX_PROTECTION)
         stale_offer.install()
         grown_set.install()
+        exchanged_set.install()
     shown_commit.install()
     same_timeline.install()
     steady_set.install(remote)

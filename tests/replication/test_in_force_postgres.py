@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import shutil
-import signal
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from pathlib import Path
 from threading import Thread
 from types import SimpleNamespace
 from typing import Any
 
 import patroni.postgresql  # noqa: F401  # first: Patroni's modules import each other in a circle
-import psycopg2
 import pytest
 from patroni import global_config
 from patroni.dcs import Cluster, ClusterConfig, Leader, Member, Status, SyncState
@@ -27,101 +20,32 @@ from replication.announced import SESSION
 from replication.gate import GATE, Gate, in_force
 from replication.grown_set import Growth, InForce, current_state, look
 from replication.in_force import read_by_walsenders, shown
-from replication.local_sql import Local
 
-from .salvage_servers import BIN, Node, as_postgres, free_port, run
+from .salvage_servers import BIN, Node
+from .sync_servers import (
+    FLUSHED,
+    ROWS,
+    acknowledged,
+    process,
+    session,
+    stopped,
+    streaming,
+    tell,
+    until,
+    walsender,
+)
 
 pytestmark = [
     pytest.mark.skipif(not (BIN / "postgres").exists(), reason="needs PostgreSQL 15's programs"),
     pytest.mark.postgres,
 ]
-INITDB = ("-U", "postgres", "-A", "trust", "-N", "-k", "-E", "UTF8", "--locale=C.UTF-8")
-ROWS = """
-SELECT pid, application_name, sync_state, pg_wal_lsn_diff(flush_lsn, '0/0')::bigint FROM pg_stat_replication
-"""
-FLUSHED = "SELECT pg_wal_lsn_diff(pg_current_wal_flush_lsn(), '0/0')::bigint"
 
 
 @pytest.fixture
-def servers() -> Iterator[tuple[Node, Node, Node]]:
+def servers() -> Iterator[tuple[Node, ...]]:
     """A primary and two standbys."""
-    with as_postgres():
-        folder = Path(tempfile.mkdtemp(prefix="hanbat-in-force-pg-"))
-        nodes = tuple(Node(folder, name, free_port()) for name in ("dj-db1", "gg-db1", "dj-db2"))
-        first, *standbys = nodes
-        try:
-            run(BIN / "initdb", "-D", first.data, *INITDB)
-            for node in standbys:
-                run("cp", "-a", first.data, node.data)
-                with (node.data / "postgresql.conf").open("a") as out:
-                    out.write(f"cluster_name = '{node.name}'\n")  # and so the name of its walreceiver
-            first.configure()
-            first.control("start")
-            first.sql("CREATE TABLE written (number int)", "postgres")
-            for node in standbys:
-                node.follow(first)
-            until(lambda: len(first.sql(ROWS, "postgres")) == 2, "both stream")
-            yield first, standbys[0], standbys[1]
-        finally:
-            for node in nodes:
-                if (node.data / "postmaster.pid").exists():
-                    with contextlib.suppress(AssertionError):
-                        node.control("-m", "immediate", "stop")
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def until(holds: Callable[[], bool], what: str, limit_s: float = 20) -> None:
-    end_s = time.monotonic() + limit_s
-    while not holds():
-        assert time.monotonic() < end_s, what
-        time.sleep(0.05)
-
-
-@contextlib.contextmanager
-def stopped(pid: int) -> Iterator[None]:
-    """SIGSTOP: for the checkpointer it stands for an immediate checkpoint that takes long."""
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
-
-
-def process(node: Node, kind: str) -> int:
-    return node.sql(f"SELECT pid FROM pg_stat_activity WHERE backend_type = '{kind}'", "postgres")[0][0]
-
-
-def walsender(node: Node, of: Node) -> int:
-    return next(pid for pid, name, *_ in node.sql(ROWS, "postgres") if name == of.name)
-
-
-def session(node: Node) -> Local:
-    return Local(f"{node.dsn('postgres')} options='-c synchronous_commit=local'")
-
-
-def tell(node: Node, names: str) -> None:
-    node.sql(f"ALTER SYSTEM SET synchronous_standby_names = '{names}'", "postgres")
-    node.sql("SELECT pg_reload_conf()", "postgres")
-    until(lambda: node.sql("SHOW synchronous_standby_names", "postgres") == [(names,)], "it shows the names")
-
-
-def acknowledged(node: Node, number: int) -> bool:
-    """Whether a commit is acknowledged within a second; if not, the connection is closed."""
-    connection: Any = psycopg2.connect(node.dsn("postgres"), async_=1)
-    with contextlib.closing(connection):
-        waited(connection, 5)
-        cursor = connection.cursor()
-        cursor.execute(f"INSERT INTO written VALUES ({number})")
-        return waited(connection, 1)
-
-
-def waited(connection: Any, limit_s: float) -> bool:
-    end_s = time.monotonic() + limit_s
-    while connection.poll() != psycopg2.extensions.POLL_OK:
-        if time.monotonic() > end_s:
-            return False
-        time.sleep(0.01)
-    return True
+    with streaming("dj-db1", "gg-db1", "dj-db2") as nodes:
+        yield nodes
 
 
 class Handle:
@@ -179,7 +103,7 @@ def cluster(members: str, *names: str) -> Cluster:
     return made
 
 
-def test_a_standby_is_named_only_when_commits_wait_for_it(servers: tuple[Node, Node, Node]) -> None:
+def test_a_standby_is_named_only_when_commits_wait_for_it(servers: tuple[Node, ...]) -> None:
     """Planted: Patroni alone confirms it while the primary goes on acknowledging without it."""
     primary, standby, _ = servers
     handler: Any = SyncHandler(Handle(primary))  # pyright: ignore[reportArgumentType]
@@ -215,7 +139,7 @@ def _done(work: Callable[[], InForce | None]) -> Future[InForce | None]:
     return future
 
 
-def test_a_walsender_that_may_not_have_read_is_waited_for(servers: tuple[Node, Node, Node]) -> None:
+def test_a_walsender_that_may_not_have_read_is_waited_for(servers: tuple[Node, ...]) -> None:
     """Planted: a stopped walsender lets commits go by the old names when it goes on."""
     primary, standby, slow = servers
     tell(primary, '"gg-db1"')
@@ -234,7 +158,7 @@ def test_a_walsender_that_may_not_have_read_is_waited_for(servers: tuple[Node, N
         local.close()
 
 
-def test_a_gate_that_is_opened_at_the_promotion_holds_commits_up(servers: tuple[Node, Node, Node]) -> None:
+def test_a_gate_that_is_opened_at_the_promotion_holds_commits_up(servers: tuple[Node, ...]) -> None:
     """Why it is shut for an announced handover only. A session shows that it is in force."""
     _, candidate, other = servers
     tell(candidate, GATE)
