@@ -129,9 +129,15 @@ class RoleSample:
 def takeover_from(
     samples: Iterable[RoleSample], fault_at: float, candidates: frozenset[str], first_ack_at: float | None
 ) -> Takeover:
-    """Finds the moments of a takeover by one of the candidates in what the probes saw after a fault."""
+    """Finds the moments of a takeover by one of the candidates in what the probes saw after a fault.
+
+    Who had the lock when the fault came is none of them: in a second loss that is the first one's successor.
+    """
+    ordered = sorted(samples, key=lambda sample: sample.at)
+    held = [one.lock_holder for one in ordered if one.at <= fault_at and one.lock_holder]
+    candidates -= frozenset(held[-1:])
     lock_free = lock_taken = writable = None
-    for sample in sorted(samples, key=lambda sample: sample.at):
+    for sample in ordered:
         if sample.at <= fault_at:
             continue
         if (

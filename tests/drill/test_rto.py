@@ -86,6 +86,20 @@ def test_takeover_from_what_the_probes_saw():
     assert takeover_from(samples, 0, frozenset({"gg"}), 23) == Takeover(0, 21, 21.2, 22, 23)
 
 
+def test_the_successor_of_a_first_loss_does_not_take_over_from_itself():
+    samples = [
+        RoleSample(-9, "wt", "dcs", "dj1"),
+        RoleSample(-1, "wt", "dcs", "dj2"),
+        RoleSample(-1, "dj2", "primary", None),
+        RoleSample(0.1, "wt", "dcs", "dj2"),
+        RoleSample(0.1, "dj2", "primary", None),
+        RoleSample(1.0, "wt", "dcs", ""),
+        RoleSample(1.1, "wt", "dcs", "gg"),
+        RoleSample(1.2, "gg", "primary", None),
+    ]
+    assert takeover_from(samples, 0, frozenset({"dj2", "gg"}), 2) == Takeover(0, 1.0, 1.1, 1.2, 2)
+
+
 def test_disturbance_is_zero_within_normal_pacing_and_unknown_without_streams():
     steady = [number / 20 for number in range(400)]
     assert disturbance({"a": steady}, 5, 15, 0.5) == 0.0
