@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from failover.transaction import CONFIG, FAILOVER, HOLD, LEADER, SYNC
 
 from .network import SITES
-from .patroni import EMPTIED
+from .offers import EMPTIED
 from .world import CONTROLLERS, DATABASES, OBSERVERS, World
 
 WORD_MS = 40_000  # a person's switchover is his word for its candidate for so long: longer than any pause
