@@ -283,6 +283,11 @@ class Plan:
     alone: bool = False
 
 
+def only(kind: Kind) -> Plan:
+    """One incident a run, of one kind: a second one would fall into the block period."""
+    return Plan(number=1, gap_ms=2000, kinds=((kind, 1),))
+
+
 def play(world: World, plan: Plan) -> None:
     """Inject the incidents one after the other, overlapping; then heal all and demand a primary."""
     rng = world.engine.rng
