@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .planted import PLANTED, Planted
+from .planted import PLANTED
+from .planting import Planted
 from .run import many
 
 

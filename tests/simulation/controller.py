@@ -46,7 +46,7 @@ from failover.view import (
 from .engine import Body, Engine
 from .etcd import Entry, Etcd, Unavailable
 from .network import Network
-from .patroni import EMPTIED
+from .offers import EMPTIED
 from .postgres import Servers
 from .rules import NOBODY
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from failover.transaction import CONFIG, FAILOVER, HOLD, LEADER, SYNC
 
 from .network import SITES
-from .patroni import EMPTIED
+from .offers import EMPTIED
 from .world import CONTROLLERS, DATABASES, OBSERVERS, World
 
 WORD_MS = 40_000  # a person's switchover is his word for its candidate for so long: longer than any pause
@@ -281,6 +281,11 @@ class Plan:
     gap_ms: int = 4000
     kinds: tuple[tuple[Kind, int], ...] = KINDS
     alone: bool = False
+
+
+def only(kind: Kind) -> Plan:
+    """One incident a run, of one kind: a second one would fall into the block period."""
+    return Plan(number=1, gap_ms=2000, kinds=((kind, 1),))
 
 
 def play(world: World, plan: Plan) -> None:

@@ -2,62 +2,38 @@
 
 Written from the source of Patroni 4.1.5; the names of its functions stand beside the parts. The mends that
 ADR 5 proposes are switched on by `PatroniRules`; without any it is upstream's behaviour, hazards included.
+Here is the loop, and what it does with its lock. The rest is in a file for each idea, one built on the other:
+`requests`, `claims`, `sync_set`, `promotion`, `following`, `race`.
 """
 
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from failover.planned_restart import RESTARTING, STARTING
 from failover.transaction import CONFIG, FAILOVER, LEADER, SYNC
-from replication.dragging import Drags
 
-from .claims import HISTORY, Claims, Memory, Snapshot, folder_of
-from .engine import Body, Engine, Process
+from .claims import HISTORY, Memory, Snapshot
+from .engine import Body, Engine
 from .etcd import Entry, Etcd, Unavailable
 from .network import Network
+from .offers import EMPTIED, offer_in
 from .postgres import Servers
+from .race import Race
 from .requests import TTL_MS, WATCHDOG_MS, Step
-from .rules import NOBODY, PatroniRules, Sync
+from .rules import NOBODY, PatroniRules
 
-GATE = frozenset({"gate"})  # a standby that does not exist (`replication.kept_members`)
-PATIENCE_MS = 800
-ATTACH_LOOKS = 12
 LOOP_MS = 1000
-SHOWN_MS = 700  # `replication.shown_commit`
-DRAG_LIMIT_S, DRAG_TIME_S = 0.5, 4.0  # as by default
-
-EMPTIED = "{}"  # Patroni does not delete /failover
 
 
-def offer_in(snapshot: Snapshot) -> Entry | None:
-    """/failover, if it offers anything."""
-    entry = snapshot.get(FAILOVER)
-    return entry if entry is not None and entry.value != EMPTIED else None
-
-
-class Patroni(Claims):
+class Patroni(Race):
     """One host's Patroni. `cycle` is one loop; each `yield` is a place where it can be stopped."""
 
     def __init__(
         self, host: str, engine: Engine, network: Network, etcd: Etcd, servers: Servers, rules: PatroniRules
     ) -> None:
-        super().__init__(host, engine, etcd, rules, servers.by_host[host])
-        self.network, self.servers = network, servers
-        self.process: Process | None = None
-        self.promotion: Process | None = None
-        self.peers: dict[str, Patroni] = {}
-        self.promotions: Any = lambda host: None
-        self.rewinds: Any = lambda host: None
-        self.may_race: Any = lambda old, new: True  # which moves wait for a person (held_back)
-        self.wanted: frozenset[str] = frozenset()  # whom the offer wants to be kept in /sync
-        self.taken: tuple[frozenset[str], int] | None = None  # who was kept, and the revision of /sync
-        self.watched, self.parts_from = 0, ""  # the offer that keeps this host; whose stream has ended
+        super().__init__(host, engine, network, etcd, servers, rules)
         self.restarting = ""  # what it says of the PostgreSQL that it restarts (`restarts.py`)
-        self.booted = False  # the machine has just started: PostgreSQL takes longer
-        self.drags = Drags(DRAG_LIMIT_S, DRAG_TIME_S)
-        self.word = ("", 0)  # who has said that it goes on without etcd, and until when that is believed
 
     def body(self) -> Body:
         self.cache.rebuild()
@@ -69,8 +45,6 @@ class Patroni(Claims):
             if self.process is not None:
                 self.process.sleeping = True
             yield LOOP_MS
-
-    # --- the loop --------------------------------------------------------------------------------
 
     def cycle(self) -> Step:
         """`_run_cycle`."""
@@ -119,13 +93,6 @@ class Patroni(Claims):
             self.watchdog_at = self.engine.now + WATCHDOG_MS
         self.log("no DCS: goes on, every member has heard it")
         return True
-
-    def believed(self, snapshot: Snapshot) -> str:
-        """`Failsafe.leader`, and `replication.offered_lock`: who goes on without etcd; "" for nobody."""
-        who, until = self.word
-        offer = offer_in(snapshot)
-        offered = offer is not None and json.loads(offer.value)["member"] == self.host
-        return "" if offered or self.engine.now >= until else who
 
     def while_promoting(self, snapshot: Snapshot) -> Step:
         """`handle_long_action_in_progress`: keep the lock, or cancel the promotion."""
@@ -222,152 +189,6 @@ class Patroni(Claims):
         if history is None or history.value < told:
             yield from self.request(lambda: self.etcd.apply([(HISTORY, told, 0)]))
 
-    def take_sync(self, snapshot: Snapshot) -> Step:
-        """`process_sync_replication_prepromote`."""
-        if snapshot[CONFIG].value["mode"] == "off":
-            done = yield from self.disable_sync(snapshot)
-            return done or not self.rules.kept_set
-        wanted, self.wanted, self.taken = self.wanted, frozenset(), None
-        wanted &= snapshot[SYNC].value.members
-        for _ in range(ATTACH_LOOKS):
-            if wanted <= self.attached():
-                break
-            yield 20
-        kept = wanted & self.attached() if self.rules.looks_who_streams else wanted
-        revision = yield from self.write_sync(Sync(self.host, kept), snapshot[SYNC].revision)
-        if kept and revision:
-            self.taken = kept, revision
-        return revision
-
-    def attached(self) -> frozenset[str]:
-        """Who streams from here before the promotion, and so has nothing that is not here."""
-        own = self.server.wal
-        return frozenset(
-            name
-            for name, server in self.servers.by_host.items()
-            if server.upstream == self.host
-            and server.running
-            and not server.primary
-            and self.network.both_ways(self.host, name)
-            and own[: len(server.wal)] == server.wal
-        )
-
-    def promote(self) -> Body:
-        """Runs beside the loop, as Patroni's executor thread does. Receiving ends before the role changes."""
-        server, me = self.server, self.promotion
-        taken, self.taken = self.taken, None
-        server.require(GATE if taken and self.rules.gate else frozenset())
-        yield self.engine.rng.randrange(1, 10)
-        if not server.running or not self.promoting or self.promotion is not me:
-            self.promoting = self.promoting and self.promotion is not me
-            return
-        server.order()
-        connection = server.connection
-        yield self.engine.rng.randrange(50, 500)
-        if not server.running or server.connection != connection or self.promotion is not me:
-            self.promoting = self.promoting and self.promotion is not me
-            return
-        self.word = ("", 0)
-        server.promote(-self.servers.new_record())
-        self.log(f"PROMOTED to timeline {server.timeline}")
-        self.promotions(self.host)
-        if taken and self.promoting:
-            try:
-                yield from self.settle(*taken)
-            except Unavailable:
-                self.log("the gate stays shut until the next loop")
-        self.promoting = False
-
-    def settle(self, kept: frozenset[str], revision: int) -> Step:
-        """`kept_members.settle`: who has the new history stays in /sync, and is required from then on."""
-        server, end = self.server, self.engine.now + PATIENCE_MS
-        mark, joined = len(server.wal), frozenset[str]()
-        while joined != kept and self.engine.now < end:
-            yield 20
-            if not self.promoting or not server.running:
-                return
-            joined = frozenset(
-                name for name in kept if name in server.sessions and server.sessions[name].confirmed >= mark
-            )
-        if not self.rules.set_after_swap:
-            server.require(joined)
-        if joined != kept and not (yield from self.write_sync(Sync(self.host, joined), revision)):
-            return
-        if server.primary:
-            server.require(joined)
-
-    # --- the sync set ----------------------------------------------------------------------------
-
-    def confirmed(self, sync: Sync) -> frozenset[str]:
-        """`sync_confirmed`: required, connected, and caught up since that is in force (`grown_set`)."""
-        server = self.server
-        new = not (server.deaf_until and self.rules.shown_set)
-        left_out = self.left_out()
-        return frozenset(
-            name
-            for name in server.required - left_out
-            if name in server.sessions
-            and (name in sync.members or (new and server.sessions[name].confirmed >= server.required_since))
-        )
-
-    def picked(self) -> frozenset[str]:
-        return frozenset(sorted(self.server.sessions.keys() - self.left_out())[:2])
-
-    def left_out(self) -> frozenset[str]:
-        """`replication.dragging.replacement`: as those that have disconnected."""
-        return self.drags.draggers(self.engine.now / 1000)
-
-    def process_sync(self, snapshot: Snapshot) -> Step:
-        """`_process_multisync_replication`: /sync first when it shrinks, PostgreSQL first when it grows."""
-        if snapshot[CONFIG].value["mode"] == "off":
-            yield from self.disable_sync(snapshot)
-            return
-        if snapshot[CONFIG].value["mode"] != "on":
-            return
-        server, sync, revision = self.server, snapshot[SYNC].value, snapshot[SYNC].revision
-        picked, confirmed = self.picked(), self.confirmed(sync)
-        if sync.leader != self.host:
-            sync = Sync(self.host, frozenset())
-            revision = yield from self.write_sync(sync, revision)
-            if not revision:
-                return
-        if picked == sync.members != confirmed:
-            sync = Sync(self.host, confirmed)
-            revision = yield from self.write_sync(sync, revision)
-            if not revision:
-                return
-        if picked == sync.members == server.required:
-            return
-        if not self.rules.swap_before_set:
-            server.require(picked)
-        common = sync.members & confirmed
-        if common != sync.members:
-            revision = yield from self.write_sync(Sync(self.host, common), revision)
-            if not revision:
-                return
-        yield self.engine.rng.randrange(3)
-        if not server.primary or not server.running:
-            return
-        if picked and not server.required and self.engine.rng.random() < self.servers.deaf:
-            server.deaf_until = self.engine.now + self.engine.rng.randrange(500, 6000)
-        server.require(picked)
-        if picked and confirmed != picked:
-            yield 2000
-            confirmed = self.confirmed(Sync(self.host, common))
-        if confirmed and confirmed != common:
-            yield from self.write_sync(Sync(self.host, confirmed), revision)
-
-    def disable_sync(self, snapshot: Snapshot) -> Step:
-        """`disable_synchronous_replication`: upstream does not look whether its swap succeeded (H5)."""
-        done = True
-        if snapshot[SYNC].value != NOBODY:
-            done = bool((yield from self.write_sync(NOBODY, snapshot[SYNC].revision)))
-        if done or not self.rules.kept_set:
-            self.server.require(frozenset())
-        return done
-
-    # --- without a lock holder, or as a follower ---------------------------------------------------
-
     def unhealthy(self, snapshot: Snapshot) -> Step:
         """`process_unhealthy_cluster`."""
         offer = offer_in(snapshot)
@@ -392,146 +213,3 @@ class Patroni(Claims):
         if offer_in(snapshot) is not None:
             yield 2000  # "give a time to somebody to take the leader lock"
         yield from self.follow()
-
-    def healthiest(self, snapshot: Snapshot) -> Step:
-        """`is_healthiest_node` and `manual_failover_process_no_leader`, mode `on`."""
-        server, sync = self.server, snapshot[SYNC].value
-        history, offer = snapshot.get(HISTORY), offer_in(snapshot)
-        candidate = json.loads(offer.value)["member"] if offer is not None else ""
-        named = sync == NOBODY or self.host == sync.leader or self.host in sync.members
-        waits = candidate != self.host and not self.may_race(sync.leader, self.host)
-        if self.rules.held_back and (waits or not named):
-            return False
-        if self.rules.shown_commit and server.primary and candidate not in ("", self.host):
-            yield min(SHOWN_MS, max(0, server.frozen_until - self.engine.now))
-            if server.frozen_until > self.engine.now:
-                return False
-        if server.primary:
-            return history is None or server.timeline >= history.value
-        if not named:
-            return False
-        if offer is not None:
-            if candidate == self.host:
-                return True
-            stale = sync != NOBODY and candidate not in sync.members | {sync.leader}
-            waited_for = not (stale and self.rules.named_candidate)
-            if waited_for and self.answers(candidate) and self.servers.by_host[candidate].running:
-                return False
-        members = sync.members | {sync.leader} if sync != NOBODY else frozenset(self.peers)
-        rivals = [name for name in sorted(members) if name != self.host]
-        if self.rules.held_back:
-            rivals = [name for name in rivals if self.may_race(sync.leader, name)]
-        if any(not self.answers(name) for name in rivals):
-            yield 2000  # the request to a dead member times out
-        for name in rivals:
-            rival = self.servers.by_host[name]
-            if not self.answers(name) or not rival.running:
-                continue
-            if rival.primary:
-                return False
-            if len(rival.wal) > len(server.wal) and name != sync.leader:
-                return False
-        return True
-
-    def answers(self, name: str) -> bool:
-        """Whether another host's Patroni answers on its REST interface."""
-        process = self.peers[name].process
-        awake = process is not None and process.alive and process.paused_until <= self.engine.now
-        return awake and self.network.both_ways(self.host, name)
-
-    def follow(self) -> Step:
-        """`follow`: a primary demotes itself; a standby receives from the lock holder."""
-        if self.server.primary:
-            self.log("has no lock: demotes itself")
-            yield from self.demote()
-            return
-        snapshot = self.cache.copy()
-        lock, offer = snapshot.get(LEADER), offer_in(snapshot)
-        if offer is not None and self.is_kept(offer) and (lock is None or self.parts_from == lock.value):
-            return
-        leader = lock.value if lock is not None else self.believed(snapshot)
-        if leader in ("", self.host):
-            return
-        self.server.follow(leader)
-        if self.server.diverged and self.can_rewind(leader):
-            yield from self.rewind(leader)
-
-    def can_rewind(self, leader: str) -> bool:
-        upstream = self.servers.by_host[leader]
-        return upstream.primary and upstream.running and self.network.both_ways(self.host, leader)
-
-    def rewind(self, leader: str) -> Step:
-        """`rewind_or_reinitialize_needed_and_possible`: PostgreSQL is stopped; what is broken off is torn."""
-        server, upstream = self.server, self.servers.by_host[leader]
-        self.rewinds(self.host)
-        server.stop()
-        server.torn = True
-        yield 2000
-        if not self.can_rewind(leader):
-            self.log(f"the rewind to {leader} was broken off")
-            return
-        server.wal, server.timeline = list(upstream.wal), upstream.timeline
-        server.files = folder_of(upstream.files)
-        server.torn, server.diverged = False, False
-        server.require(frozenset())
-        server.follow(leader)
-        server.running = True
-        self.log(f"rewound to {leader}")
-
-    def is_kept(self, offer: Entry) -> bool:
-        """`kept_members.parting`: who is kept looks for the end of its stream from the old primary."""
-        word = json.loads(offer.value)
-        if self.host not in word.get("kept", ()) or self.host in (word["leader"], word["member"]):
-            return False
-        if self.watched != offer.revision:
-            self.watched, self.parts_from = offer.revision, ""
-            hazard = self.process.hazard if self.process else 0
-            body = self.part(word["leader"], word["member"], offer.revision)
-            self.engine.spawn(f"{self.host}/part", body, hazard)
-        return True
-
-    def part(self, old: str, candidate: str, revision: int) -> Body:
-        """Streams from the candidate once the old primary streams no more, while the offer stands."""
-        primary, end = self.servers.by_host[old], self.engine.now + 15_000
-        while primary.running and primary.primary and self.network.both_ways(self.host, old):
-            yield 30
-            if self.engine.now >= end:
-                return
-        yield self.engine.rng.randrange(50, 250)
-        snapshot = self.cache.copy()
-        offer, lock = offer_in(snapshot), snapshot.get(LEADER)
-        if offer is None or offer.revision != revision or (lock is not None and lock.value != old):
-            return
-        alive = self.process is not None and self.process.alive
-        if alive and self.server.running and not self.server.primary:
-            self.parts_from = old
-            self.server.follow(candidate)
-
-    def demote(self) -> Step:
-        """`demote`: PostgreSQL ends, and comes back as a standby that waits for nobody."""
-        self.server.stop()
-        self.server.primary = False
-        self.watchdog_at = None
-        yield self.engine.rng.randrange(200, 800)
-        self.server.require(frozenset())
-        self.server.follow(None)
-        self.server.running = True
-
-    def recover(self, snapshot: Snapshot) -> Step:
-        """`recover`: a crashed primary with its lock starts in place, anything else as a standby."""
-        lock = snapshot.get(LEADER)
-        if self.server.torn:
-            if lock is not None and self.can_rewind(lock.value):
-                yield from self.rewind(lock.value)
-            return
-        mine = lock is not None and lock.value == self.host and (yield from self.update_lock(lock))
-        yield self.engine.rng.randrange(*((2500, 8000) if self.booted else (500, 2000)))
-        self.booted = False
-        if self.server.primary and mine:
-            self.server.running = True
-            return
-        self.server.primary = False
-        self.watchdog_at = None
-        self.server.require(frozenset())
-        self.server.follow(None)
-        self.server.running = True

@@ -50,6 +50,8 @@ UPSTREAM = PatroniRules(
     False, False, False, False, False, False, shown_commit=False, named_candidate=False, claims=False
 )
 MENDED = PatroniRules()
+# Patroni as it is, but for its watchdog: here the transaction alone must hold off a stale writer.
+UNMENDED = PatroniRules(False, False, False, True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,7 @@ import pytest
 from failover.policy import Mode, Policy
 
 from . import approvals
-from .incidents import Kind
-from .planted import only
+from .incidents import Kind, only
 from .run import many
 from .world import Settings, World
 

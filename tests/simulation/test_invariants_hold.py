@@ -15,9 +15,8 @@ from failover.transaction import LEADER, SYNC
 from . import ambushes, drags, restarts, signatures
 from .alone import ALONE, FAULTS, SOON_MS
 from .engine import Violation
-from .incidents import KINDS, Plan, handover, offer
-from .planted import UNMENDED, only
-from .rules import MENDED, UPSTREAM
+from .incidents import KINDS, Plan, handover, offer, only
+from .rules import MENDED, UNMENDED, UPSTREAM
 from .run import many, one
 from .world import Settings, World
 

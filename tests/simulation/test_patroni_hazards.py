@@ -7,8 +7,7 @@ from dataclasses import replace
 import pytest
 
 from . import hazards
-from .incidents import Kind
-from .planted import only
+from .incidents import Kind, only
 from .rules import UPSTREAM
 from .run import many
 from .world import Settings

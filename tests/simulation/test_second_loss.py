@@ -6,8 +6,7 @@ import pytest
 
 from failover.view import Phase
 
-from .incidents import holder
-from .planted import only
+from .incidents import holder, only
 from .run import many
 from .second_loss import NEXT_MS, ended, false_alarm, protected, second_loss, wait_until
 from .world import Settings, World

@@ -15,9 +15,10 @@ from .engine import Body, Engine, Process, Violation
 from .etcd import Etcd, Event
 from .invariants import Invariants
 from .network import Network
-from .patroni import GATE, Patroni
+from .patroni import Patroni
 from .person import Operator
 from .postgres import Servers, Session
+from .promotion import GATE
 from .rules import MENDED, PatroniRules, Sync
 
 DATABASES = ("dj-db1", "dj-db2", "gg-db1")
