@@ -193,7 +193,7 @@ def force(dcs: DcsState, read: Mapping[str, Entry], plan: Plan, signature: Signa
     """Without the proof. Every key is compared as it was read; `read` is what `dcs` was made from.
 
     /sync names the candidate alone: whoever else holds the lock gives it back and demotes itself
-    (`replication.named_holder`), and no swap of /sync prepared before can succeed. The order is that of
+    (`replication.mends.named_holder`), and no swap of /sync prepared before can succeed. The order is that of
     a takeover: the lock goes first.
     """
     old, candidate, kind = plan.old, plan.candidate, plan.kind

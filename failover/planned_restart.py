@@ -3,8 +3,8 @@
 `patronictl restart` keeps the lock, and PostgreSQL refuses meanwhile: for everybody that looks like a loss.
 Patroni is in the state `restarting` before it stops PostgreSQL, and `starting` once the new one is begun; a
 crash is never `restarting` (read in Patroni 4.1.5, `Postgresql.restart` and `start`). While it starts, too,
-our Patroni says that it is a restart (`replication.told_restart`), so that whoever asks late knows as well.
-Nobody else can say so: a host that is gone, or a Patroni that is frozen, is asked in vain.
+our Patroni says that it is a restart (`replication.mends.told_restart`), so that whoever asks late knows as
+well. Nobody else can say so: a host that is gone, or a Patroni that is frozen, is asked in vain.
 
 Then the host's reach is unknown and not unreachable, for RESTART_MS at most from the first probe that
 failed; the window begins after that. It can only delay a takeover, never make one.
@@ -22,7 +22,7 @@ from typing import Any, Protocol
 from failover.bounded_http import NoAnswer, get
 from failover.streaks import Probe
 from failover.view import Reach
-from replication.told_restart import RESTARTS
+from replication.mends.told_restart import RESTARTS
 
 RESTART_MS = 3000
 LIMIT_S = 0.2

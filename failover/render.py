@@ -39,7 +39,7 @@ def render(topology: Topology, host: Host, secrets: Secrets) -> Iterator[File]:
 
 
 def _moves(topology: Topology) -> str:
-    """For `replication.held_back`: which moves wait for a person, and where each database host stands."""
+    """For `replication.mends.held_back`: which moves wait for a person, where each database host stands."""
     sites = {each.name: topology.site_of(each.name).name for each in topology.hosts_with(HostRole.DB)}
     policy = topology.failover
     origin = "Rendered by hanbat from sites.yml and failover/render.py: change those, not this file."

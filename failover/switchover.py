@@ -1,13 +1,13 @@
 """A planned handover, step by step: announce, checkpoint, hold and offer at once, release, verify.
 
 Before anybody waits, the handover is announced to the candidate, which then makes sure that it acknowledges
-nothing alone when it is promoted (`replication.gate`). Without that the handover goes on, and says so.
+nothing alone when it is promoted (`replication.mends.gate`). Without that the handover goes on, and says so.
 
 Patroni does the handing over, as for its own switchover: the old primary stops cleanly once its standbys
 have all its WAL, and the candidate takes the lock. Around it new transactions wait at the poolers, so that
 requests wait instead of being refused. Hold and offer are written in one transaction: while Patroni prepares
 the stop, the poolers come to hold, and Patroni waits a moment for the last transactions
-(`replication.quick_handover`). One that runs for long is looked for before.
+(`replication.mends.quick_handover`). One that runs for long is looked for before.
 
 Whatever happens, the poolers are released: by this process, else because its lease in etcd runs out, else
 by the limit of each gatekeeper. And whatever happens, Patroni and etcd decide who is primary.

@@ -39,8 +39,8 @@ from failover.transaction import (
     woken,
 )
 from failover.view import NotSeen
-from replication.announced import KEY, SESSION, Announcement
-from replication.announced import encode as encode_announcement
+from replication.mends.announced import KEY, SESSION, Announcement
+from replication.mends.announced import encode as encode_announcement
 
 ANNOUNCED = f"patroni/{KEY}"
 GATE_SHOWN = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = '{name}')"

@@ -29,7 +29,7 @@ COMMANDS = {
     "failback": "failover.switchover_cli:failback",
     "failover": "failover.failover_cli:failover",
     "hold": "failover.hold_cli:hold",
-    "salvage": "replication.salvage_cli:salvage",
+    "salvage": "replication.salvage.cli:salvage",
     "lab": "lab.cli:lab",
     "drill": "lab.drill.cli:drill",
     "bench": "lab.bench.cli:bench",

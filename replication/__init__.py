@@ -1,11 +1,15 @@
 """How data gets from site to site: PostgreSQL, Patroni and etcd, protection modes, the LSN ring and RPO.
 
-What is replaced in Patroni, one idea a file, put in by `patroni_launcher`: `named_holder`, `kept_set`,
-`held_back`, `same_timeline`, `dragging`, `shown_commit`, `quick_handover`, `offered_lock`, `cleaned_beside`,
-`kept_offer`, `announced`, `gate`, `parting`, `kept_members`, `fresh_timeline`, `fresh_lease`, `short_naps`,
-`etcd_home`, `rewind_question`, `stale_offer`, `grown_set`, `in_force`, `exchanged_set`, `steady_set`,
-`sync_swap`, `joined_number`, `remote_sync`, `told_restart`, `room_to_rewind`, `stray_wal`, `salvage_hook`.
-Each is put in by `wrapping`, which checks first that the function is the one that was read.
+- `patroni_launcher`: starts Patroni, and puts in what Patroni does not do by itself.
+- `mends/`: what it puts in, one idea a file.
+- `salvage/`: what a returning host had alone is kept before anything destroys it.
+- `lsn/`: the LSN ring: what would be lost now.
+- `dcs/`: the steward, which keeps etcd's leader away from the active site.
+- `render`, with `templates/`: the files of a machine; `layout`, `access`, `server`, `scram`: what they hold.
+- `protection`, `sync_set`: what a protection mode means, and which standbys a commit waits for.
+- `unprotected`: the record of when a standby was left out of that.
+- `async_sql`, `local_sql`, `disk_room`: questions to PostgreSQL, each bounded in time.
 
-May import: hanbat.
+May import: hanbat. Inside, arrows point down, too: the launcher, `mends`, then `salvage`, `lsn` and `dcs`,
+which know nothing of each other.
 """

@@ -1,40 +1,37 @@
 """Starts Patroni: `python -m replication.patroni_launcher /etc/hanbat/patroni.yml`.
 
-What Patroni 4.1 does not do by itself, and nothing else:
+What Patroni 4.1 does not do by itself, and nothing else; in brackets its module in `replication.mends`:
 
 - It waits until a member of the DCS is healthy and puts that one first (`PATRONI_ETCD3_HOSTS`):
   Patroni asks the first of its list at its start and ends, or sleeps 5 s, when that one is down.
-- It goes back to the member of the DCS that it should ask first (`replication.etcd_home`).
+- It goes back to the member of the DCS that it should ask first (`etcd_home`).
 - In the synchronous modes a holder of the lock that `/sync` does not name gives it back
-  (`replication.named_holder`, ADR 0005).
+  (`named_holder`, ADR 0005).
 - Where a person must approve a move, no host of the other side takes a free lock by itself
-  (`replication.held_back`, ADR 0006).
-- `/sync` names a standby only once PostgreSQL is shown to wait for it (`replication.grown_set`).
-- A standby has left the sync set for every walsender before another one joins it
-  (`replication.exchanged_set`).
-- `synchronous_standby_names` is emptied only after `/sync` was (`replication.kept_set`).
-- `/sync` is written only if it is still what was read, also where there was none (`replication.sync_swap`).
-- A promotion claims its timeline's number in etcd first (`replication.fresh_timeline`).
-- Two histories under one timeline's number are not joined (`replication.joined_number`).
-- An offer to a host that `/sync` does not name is refused, and nobody waits for it
-  (`replication.stale_offer`).
-- A lock that is offered to this member is free to it, also shortly after failsafe mode
-  (`replication.offered_lock`).
-- Only a standby on the primary's own timeline becomes sync (`replication.same_timeline`).
-- The sync set changes one by one, and holds a host of each site where it can (`replication.steady_set`).
+  (`held_back`, ADR 0006).
+- `/sync` names a standby only once PostgreSQL is shown to wait for it (`grown_set`).
+- A standby has left the sync set for every walsender before another one joins it (`exchanged_set`).
+- `synchronous_standby_names` is emptied only after `/sync` was (`kept_set`).
+- `/sync` is written only if it is still what was read, also where there was none (`sync_swap`).
+- A promotion claims its timeline's number in etcd first (`fresh_timeline`).
+- Two histories under one timeline's number are not joined (`joined_number`).
+- An offer to a host that `/sync` does not name is refused, and nobody waits for it (`stale_offer`).
+- A lock that is offered to this member is free to it, also shortly after failsafe mode (`offered_lock`).
+- Only a standby on the primary's own timeline becomes sync (`same_timeline`).
+- The sync set changes one by one, and holds a host of each site where it can (`steady_set`).
 - A standby that drags commits is left out of the sync set for a while, in `max_availability` only
-  (`replication.dragging`).
+  (`dragging`).
 - A primary that was offered away takes its lock back only if it can still commit and extend a file
-  (`replication.shown_commit`).
-- A planned handover does without Patroni's pauses (`replication.quick_handover`).
-- After a takeover the third host is soon back in the sync set (`replication.short_naps`).
-- It says of a restart of PostgreSQL that it is one, from beginning to end (`replication.told_restart`).
-- A returning host's unreplicated tail is kept before it is rewound or cloned (`replication.salvage_hook`).
-- A host is rewound only when there is room to write (`replication.room_to_rewind`).
+  (`shown_commit`).
+- A planned handover does without Patroni's pauses (`quick_handover`).
+- After a takeover the third host is soon back in the sync set (`short_naps`).
+- It says of a restart of PostgreSQL that it is one, from beginning to end (`told_restart`).
+- A returning host's unreplicated tail is kept before it is rewound or cloned (`salvage_hook`).
+- A host is rewound only when there is room to write (`room_to_rewind`).
 - WAL that no data directory points to is set aside before a directory is made anew, which would fail
-  because of it (`replication.stray_wal`).
+  because of it (`stray_wal`).
 - In `max_protection` it replaces `SyncHandler.set_synchronous_standby_names`, so that a commit
-  always waits for a standby of another site (`replication.remote_sync`, ADR 0003).
+  always waits for a standby of another site (`remote_sync`, ADR 0003).
 
 It refuses any other minor version of Patroni: the replaced functions were read in 4.1 only.
 Environment, from the unit: HANBAT_PROTECTION_MODE, HANBAT_REMOTE_MEMBERS (names, spaces between),
@@ -171,7 +168,7 @@ def _launch(config: Path) -> None:
 
 def _put_in(mode: str, remote: frozenset[str], order: Sequence[str], document: Mapping[str, Any]) -> None:
     """All that is replaced in Patroni. The order matters where a word says so."""
-    from replication import (
+    from replication.mends import (
         announced,
         cleaned_beside,
         dragging,
@@ -193,7 +190,6 @@ def _put_in(mode: str, remote: frozenset[str], order: Sequence[str], document: M
         rewind_question,
         room_to_rewind,
         salvage_hook,
-        salvage_settings,
         same_timeline,
         short_naps,
         shown_commit,
@@ -203,6 +199,7 @@ def _put_in(mode: str, remote: frozenset[str], order: Sequence[str], document: M
         sync_swap,
         told_restart,
     )
+    from replication.salvage import settings as salvage_settings
 
     etcd_home.install(order, is_healthy)
     offered_lock.install()

@@ -9,7 +9,7 @@ from hanbat.rendering import File, template
 from hanbat.secrets_file import Secrets
 from hanbat.topology import Host, HostRole, SiteRole, Topology
 from replication import access, layout, protection, server, sync_set
-from replication.salvage_settings import LIMITS, described_tables
+from replication.salvage.settings import LIMITS, described_tables
 from replication.scram import verifier
 
 UNITS = "/etc/systemd/system"

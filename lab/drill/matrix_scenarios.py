@@ -87,7 +87,7 @@ LOSSES = (
         ("매번 5초 안에 다음 서버가 이어받는다", "each time the next host takes over within 5 s"),
         # Long enough for the backup to join the new primary's sync set, well within the block period.
         (Break(POWER_CUT, "{primary}"), Break(POWER_CUT, "{in_site_standby}", after_s=(6.0, 8.0))),
-        # A number may be left out (replication.fresh_timeline): two promotions raise it by two or three.
+        # A number may be left out (`mends.fresh_timeline`): two promotions raise it by two or three.
         Expect(AT_BACKUP, takeovers=(2, 3), insiders=STRAIGHT),
     ),
     scenario(
@@ -346,7 +346,7 @@ PLANNED = (
             Switchover("{backup_db}", wait=False),
             Break(POWER_CUT, "{backup_db}", AFTER_THE_LOCK_S, Once.LOCKED),
         ),
-        # A number may be left out (replication.fresh_timeline): two promotions raise it by two or three.
+        # A number may be left out (`mends.fresh_timeline`): two promotions raise it by two or three.
         Expect(IN_SITE, takeovers=(2, 3), insiders=STRAIGHT),
     ),
     scenario(

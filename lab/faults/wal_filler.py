@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from lab.faults.disk_filler import fill
-from replication import salvage_wal as wal
+from replication.salvage import wal
 
 PAUSE_S = 0.02
 FOLDERS = "*/*"  # of a version and a cluster (replication.layout.wal_dir)

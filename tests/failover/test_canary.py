@@ -21,7 +21,7 @@ from failover.probe_sql import SqlProbe
 from failover.streaks import Probe, seen
 from failover.view import Reach, Role
 from replication.disk_room import CREATE, EXTEND, lack_of
-from replication.shown_commit import commits
+from replication.mends.shown_commit import commits
 
 from ..replication.topologies import SHAPES
 from .probed_server import Watched, dsn, own_folder, primary, sql

@@ -256,7 +256,7 @@ def test_all_acknowledge_else_a_leftover_quorum_would_be_believed() -> None:
 
 
 def test_sync_names_the_holder_else_a_lock_outside_the_register_would_be_moved() -> None:
-    """It gives the lock back by itself (`replication.named_holder`)."""
+    """It gives the lock back by itself (`replication.mends.named_holder`)."""
     old = SyncSet("dj-db2", frozenset({"gg-db1"}), 20, "{}")
     told = observation("daejeon", primary("dj-db1", 480), primary("dj-db2", 480), age_ms=60_000, alive=False)
     stops_at("sync_names_the_holder", view((told, *SITE_LOST[1:]), replace(DCS, sync=old)))

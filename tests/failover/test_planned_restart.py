@@ -10,7 +10,7 @@ from failover.planned_restart import RESTART_MS, WithRestart, state_of_primary
 from failover.publication import Detail
 from failover.streaks import Probe
 from failover.view import Reach
-from replication.told_restart import RESTARTS
+from replication.mends.told_restart import RESTARTS
 
 from .test_probe_patroni import server
 

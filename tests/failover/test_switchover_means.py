@@ -15,7 +15,7 @@ from failover.handover import HANDOVER, Handover, decode_handover
 from failover.switchover import End, Limits, Switchover
 from failover.switchover_means import ANNOUNCED, RealMeans
 from failover.transaction import CONFIG, FAILOVER, HOLD, LEADER, SYNC
-from replication.announced import Announcement, decode
+from replication.mends.announced import Announcement, decode
 
 from .memory_etcd import Client, MemoryEtcd
 

@@ -22,7 +22,7 @@ from lab.faults.processes import Process, chosen
 from lab.identity import Names
 from lab.plan import plan
 from replication import layout
-from replication import salvage_wal as wal
+from replication.salvage import wal
 from tests.lab.shapes import small
 
 NAMES = Names("0a1b2c", Path("/nowhere"))

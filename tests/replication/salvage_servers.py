@@ -17,7 +17,7 @@ from pathlib import Path
 import psycopg2
 
 from app.migrations.run import migrate
-from replication.salvage_tail import Leader
+from replication.salvage.tail import Leader
 
 BIN = Path("/usr/lib/postgresql/15/bin")
 CONFIGURATION = """

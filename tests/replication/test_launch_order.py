@@ -12,7 +12,9 @@ LAUNCH = """
 import sys
 import patroni.__main__
 from pathlib import Path
-from replication import patroni_launcher as launcher, salvage_settings, salvage_hook
+from replication import patroni_launcher as launcher
+from replication.mends import salvage_hook
+from replication.salvage import settings as salvage_settings
 from types import SimpleNamespace
 patroni.__main__.main = lambda: print("started")
 launcher.healthy_first = lambda hosts, **more: tuple(hosts)

@@ -15,7 +15,7 @@ from patroni.postgresql import sync
 from patroni.postgresql.sync import SyncHandler
 
 from hanbat.topology import HostRole, Topology
-from replication import steady_set
+from replication.mends import steady_set
 from replication.sync_set import Standby, node_count, pick, priorities
 
 from .topologies import SHAPES, topologies, topology

@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from failover.transaction import LEADER, SYNC
-from replication import fresh_timeline, sync_swap
-from replication.fresh_timeline import KEY, Memory
-from replication.sync_swap import Put, Rider
+from replication.mends import fresh_timeline, sync_swap
+from replication.mends.fresh_timeline import KEY, Memory
+from replication.mends.sync_swap import Put, Rider
 
 from .engine import Engine
 from .etcd import Entry, Etcd

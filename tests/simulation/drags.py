@@ -1,6 +1,6 @@
-"""A sync standby that flushes late: the real rule (`replication.dragging.Drags`), and incidents around it.
+"""A sync standby that flushes late: the real rule (`mends.dragging.Drags`), and incidents around it.
 
-What samples the primary (`replication.flush_watch`) runs only while something drags, or is still left out.
+What samples the primary (`mends.flush_watch`) runs only while something drags, or is still left out.
 """
 
 from __future__ import annotations

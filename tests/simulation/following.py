@@ -30,7 +30,7 @@ class Following(Promotion):
         self.word = ("", 0)  # who has said that it goes on without etcd, and until when that is believed
 
     def believed(self, snapshot: Snapshot) -> str:
-        """`Failsafe.leader`, and `replication.offered_lock`: who goes on without etcd; "" for nobody."""
+        """`Failsafe.leader`, and `mends.offered_lock`: who goes on without etcd; "" for nobody."""
         who, until = self.word
         offer = offer_in(snapshot)
         offered = offer is not None and json.loads(offer.value)["member"] == self.host

@@ -1,4 +1,4 @@
-"""The history files in one server's pg_wal, in memory: what `replication.fresh_timeline` asks of a Path.
+"""The history files in one server's pg_wal, in memory: what `mends.fresh_timeline` asks of a Path.
 
 They decide which number PostgreSQL gives to the timeline that a promotion begins.
 """
@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass
 from functools import cache
 
-from replication.fresh_timeline import COMMENT
+from replication.mends.fresh_timeline import COMMENT
 
 
 @cache

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
-from replication import fresh_timeline, sync_swap
+from replication.mends import fresh_timeline, sync_swap
 
 from . import ambushes, approvals, drags, restarts, signatures
 from . import incidents as inc
@@ -74,7 +74,7 @@ PATRONI_BROKEN: tuple[Planted, ...] = (
         clean=Settings(),
     ),
     Planted(
-        "a standby is named before commits wait for it (Patroni as it is: replication/grown_set.py)",
+        "a standby is named before commits wait for it (Patroni as it is: mends/grown_set.py)",
         nullcontext,
         Settings(rules=replace(MENDED, shown_set=False), deaf=1.0),
         only(ambushes.lost_when_named),
@@ -102,14 +102,14 @@ PATRONI_BROKEN: tuple[Planted, ...] = (
         clean=Settings(hazard=0),
     ),
     Planted(
-        "a primary that cannot commit takes its lock back (Patroni as it is: replication/shown_commit.py)",
+        "a primary that cannot commit takes its lock back (Patroni as it is: mends/shown_commit.py)",
         nullcontext,
         Settings(rules=replace(MENDED, shown_commit=False), hazard=0),
         replace(ALONE, kinds=((inc.postgres_freeze, 1),)),
         clean=Settings(hazard=0),
     ),
     Planted(
-        "a candidate that may not take the lock is waited for (Patroni as it is: replication/stale_offer.py)",
+        "a candidate that may not take the lock is waited for (Patroni as it is: mends/stale_offer.py)",
         nullcontext,
         Settings(rules=replace(MENDED, named_candidate=False), hazard=0),
         only(ambushes.stale_offer),
@@ -149,7 +149,7 @@ PATRONI_BROKEN: tuple[Planted, ...] = (
         only(signatures.unheard),
     ),
     Planted(
-        "a restart that starts slowly looks like a crash (Patroni as it is: replication/told_restart.py)",
+        "a restart that starts slowly looks like a crash (Patroni as it is: mends/told_restart.py)",
         nullcontext,
         Settings(rules=replace(MENDED, told_restart=False), hazard=0),
         only(restarts.in_time),

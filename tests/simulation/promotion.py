@@ -1,6 +1,6 @@
 """A modelled Patroni's promotion: /sync is taken, PostgreSQL promoted, and who was kept is waited for.
 
-How members are kept is ADR 9, and `replication.kept_members`.
+How members are kept is ADR 9, and `replication.mends.kept_members`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .requests import Step
 from .rules import PatroniRules, Sync
 from .sync_set import SyncSet
 
-GATE = frozenset({"gate"})  # a standby that does not exist (`replication.kept_members`)
+GATE = frozenset({"gate"})  # a standby that does not exist (`replication.mends.kept_members`)
 PATIENCE_MS = 800
 ATTACH_LOOKS = 12
 

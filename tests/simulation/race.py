@@ -13,7 +13,7 @@ from .offers import offer_in
 from .requests import Step
 from .rules import NOBODY
 
-SHOWN_MS = 700  # `replication.shown_commit`
+SHOWN_MS = 700  # `replication.mends.shown_commit`
 
 
 class Race(Following):

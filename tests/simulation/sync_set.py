@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from failover.transaction import CONFIG, SYNC
-from replication.dragging import Drags
+from replication.mends.dragging import Drags
 
 from .claims import Claims, Snapshot
 from .engine import Engine
@@ -39,7 +39,7 @@ class SyncSet(Claims):
         return frozenset(sorted(self.server.sessions.keys() - self.left_out())[:2])
 
     def left_out(self) -> frozenset[str]:
-        """`replication.dragging.replacement`: as those that have disconnected."""
+        """`replication.mends.dragging.replacement`: as those that have disconnected."""
         return self.drags.draggers(self.engine.now / 1000)
 
     def process_sync(self, snapshot: Snapshot) -> Step:

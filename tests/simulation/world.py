@@ -56,7 +56,7 @@ class Settings:
         return Mode.APPROVE in (self.policy.in_site, self.policy.cross_site)
 
     def may_race(self, old: str, new: str) -> bool:
-        """Whether Patroni may make a move by itself (`replication.held_back`)."""
+        """Whether Patroni may make a move by itself (`replication.mends.held_back`)."""
         if old in ("", new):
             return True
         kind = MoveKind.IN_SITE if SITE_OF[old] == SITE_OF[new] else MoveKind.CROSS_SITE

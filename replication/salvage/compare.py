@@ -1,0 +1,168 @@
+"""Whether the new primary has the rows of a salvage: looked up on this host once it follows that primary.
+
+No other host and no further right is needed: a standby that streams from the new primary and has replayed
+what that had sent knows its rows. Rows are looked up by primary key, and by the column that names the request
+(a client that was not answered sends the same request again, and gets a new row under a new key).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hanbat.errors import Exit, HanbatError
+from replication.salvage.records import quoted
+from replication.salvage.server import ProgramFailed, Programs
+from replication.salvage.wal import parse_lsn
+
+SOCKETS = Path("/run/postgresql")
+QUERY_S = 30.0
+STATE = """
+SELECT jsonb_build_object('recovering', pg_is_in_recovery(),
+    'lsn', CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END::text,
+    'sent', (SELECT latest_end_lsn::text FROM pg_stat_wal_receiver WHERE status = 'streaming'),
+    'timeline', CASE WHEN pg_is_in_recovery()
+        THEN (SELECT received_tli FROM pg_stat_wal_receiver WHERE status = 'streaming')
+        ELSE (SELECT timeline_id FROM pg_control_checkpoint()) END)
+"""
+
+
+class NotComparable(HanbatError):
+    """This host does not follow a new primary, so it cannot say what that has."""
+
+    code = 187
+    hint = "when hanbat status shows this host as a standby again: hanbat salvage compare ID"
+    exit_status = Exit.UNKNOWN
+
+
+@dataclass(frozen=True)
+class Local:
+    """The PostgreSQL of this host, over its socket."""
+
+    programs: Programs
+    sockets: Path = SOCKETS
+    port: int = 5432
+
+    def psql(self, sql: str, database: str = "postgres") -> list[str]:
+        """Raises ProgramFailed."""
+        return self.programs.psql(sql, host=self.sockets, port=self.port, database=database, limit_s=QUERY_S)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """How far this host's PostgreSQL is, and on which timeline; `sent` is the primary's end as last heard."""
+
+    recovering: bool
+    lsn: int
+    sent: int | None
+    timeline: int | None
+
+
+def state(server: Local) -> State:
+    """Raises ProgramFailed."""
+    row: dict[str, Any] = json.loads(server.psql(STATE)[0])
+    sent: str | None = row["sent"]
+    return State(
+        row["recovering"], parse_lsn(row["lsn"] or "0/0"), parse_lsn(sent) if sent else None, row["timeline"]
+    )
+
+
+def follows(now: State, old_timeline: int, heard: int | None) -> str:
+    """Empty when this host knows the new primary's rows; else why not.
+
+    `heard` is the primary's end when we first looked: what it had sent by then must have been replayed.
+    """
+    if now.timeline is None:
+        return "this host does not stream from a primary"
+    if now.timeline <= old_timeline:
+        return f"this host is on timeline {now.timeline}, no new one"
+    if now.recovering and (now.sent is None or now.lsn < (heard or now.sent)):
+        return "this host has not replayed yet what the primary sent"
+    return ""
+
+
+def wait_to_follow(
+    look: Callable[[], State],
+    old_timeline: int,
+    *,
+    limit_s: float,
+    clock: Callable[[], float],
+    sleep: Callable[[float], None],
+) -> State:
+    """Until this host knows the new primary's rows. Raises NotComparable."""
+    end, heard, why = clock() + limit_s, None, "its PostgreSQL does not answer"
+    while True:
+        try:
+            now = look()
+            why = follows(now, old_timeline, heard)
+            if not why:
+                return now
+            heard = heard or now.sent
+        except ProgramFailed as error:
+            why = f"its PostgreSQL does not answer: {error}"
+        if clock() >= end:
+            raise NotComparable(why)
+        sleep(1.0)
+
+
+def lookup_sql(table: str, key: Sequence[str], repeat_key: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    """For rows of one table: `[number, how, row found]`, by primary key and by the request's column."""
+    schema, _, name = table.partition(".")
+    target = f"{quoted(schema)}.{quoted(name)}"
+    text = json.dumps(list(rows), ensure_ascii=False).replace("'", "''")
+    asked = f"json_populate_recordset(NULL::{target}, E'{text.replace(chr(92), chr(92) * 2)}'::json)"
+    ways = [("key", key)] if key else []
+    if repeat_key and rows and repeat_key in rows[0]:
+        ways.append(("request", (repeat_key,)))
+    parts = [
+        f"SELECT jsonb_build_array(k.ordinality - 1, '{how}', to_jsonb(t)) "
+        f"FROM {asked} WITH ORDINALITY k JOIN ONLY {target} t ON "
+        + " AND ".join(f"t.{quoted(one)} = k.{quoted(one)}" for one in columns)
+        for how, columns in ways
+    ]
+    return " UNION ALL ".join(parts)
+
+
+def judge(
+    row: Mapping[str, Any], key: Sequence[str], repeat_key: str, found: Sequence[Any]
+) -> dict[str, Any]:
+    """State of one row: same, again (the request was sent again), or missing; and in what it differs."""
+    by_key = [one for how, one in found if how == "key"]
+    if any(one == row for one in by_key):
+        return {"state": "same", "differs": {}, "key_taken": False}
+    taken = any(repeat_key not in row or one.get(repeat_key) != row[repeat_key] for one in by_key)
+    again = [one for how, one in found if how == "request"]
+    if not again:
+        return {"state": "missing", "differs": {}, "key_taken": taken}
+    differences = [
+        {name: [row[name], one.get(name)] for name in row if one.get(name) != row[name]} for one in again
+    ]
+    return {"state": "again", "differs": min(differences, key=len), "key_taken": taken}
+
+
+def compare(server: Local, records: Sequence[Mapping[str, Any]], repeat_key: str) -> list[dict[str, Any]]:
+    """One answer for each record, in order; `unknown` where nothing could be looked up."""
+    groups: dict[tuple[str, str], list[int]] = {}
+    for number, record in enumerate(records):
+        groups.setdefault((record["database"], record["table"]), []).append(number)
+    answers: dict[int, dict[str, Any]] = {}
+    for (database, table), numbers in groups.items():
+        rows: list[Mapping[str, Any]] = [records[number]["row"] for number in numbers]
+        key = tuple(records[numbers[0]]["key"])
+        sql = lookup_sql(table, key, repeat_key, rows)
+        try:
+            lines = server.psql(sql, database) if sql else None
+        except ProgramFailed:
+            lines = None
+        found: dict[int, list[Any]] = {}
+        for position, how, row in map(json.loads, lines or ()):
+            found.setdefault(position, []).append((how, row))
+        for position, number in enumerate(numbers):
+            answer: dict[str, Any] = {"state": "unknown", "differs": {}, "key_taken": False}
+            if lines is not None:
+                answer = judge(rows[position], key, repeat_key, found.get(position, []))
+            answers[number] = {"n": number, **answer}
+    return [answers[number] for number in range(len(records))]

@@ -1,0 +1,307 @@
+"""The whole way on real servers: a tail is kept and decoded, and the old primary is still rewound."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from replication.salvage import keeping
+from replication.salvage.compare import Local
+from replication.salvage.keeping import Source, keep, look_up
+from replication.salvage.report import Verdict, report
+from replication.salvage.server import Programs
+from replication.salvage.settings import Settings, described_tables
+from replication.salvage.store import COMPARISON, RECORDS, Manifest, Store
+
+from ..salvage_servers import BIN, PAYMENT, Pair, as_postgres, pair, prepared
+
+pytestmark = [
+    pytest.mark.postgres,
+    pytest.mark.skipif(not (BIN / "postgres").exists(), reason="needs PostgreSQL 15's programs"),
+]
+PROGRAMS = Programs(BIN)
+
+
+@pytest.fixture(scope="module")
+def template() -> Iterator[Path]:
+    with as_postgres():
+        folder = prepared()
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def both(template: Path) -> Iterator[Pair]:
+    with as_postgres(), pair(template) as servers:
+        yield servers
+
+
+def settings(both: Pair, **other: int) -> Settings:
+    return Settings(
+        folder=both.old.folder / "salvage", tables=described_tables(), repeat_key="request_key",
+        reserve_mb=0, compare_s=20, bin_dir=BIN, **other,
+    )  # fmt: skip
+
+
+def kept(both: Pair, used: Settings, at: datetime | None = None) -> Manifest:
+    source = Source(both.old.data, "dj-db1", "hanbat", "pg_rewind")
+    found = keep(source, both.new.leader(), PROGRAMS, used, lambda: at or datetime.now(UTC))
+    assert found is not None
+    return found
+
+
+def stop_crashed(both: Pair) -> None:
+    both.old.control("-m", "immediate", "stop")
+    both.old.crash_recovery()
+
+
+def stop_as_demoted(both: Pair) -> None:
+    """Patroni stops a demoted primary, starts it as a standby, and stops that before the rewind."""
+    both.old.control("-m", "fast", "stop")
+    (both.old.data / "standby.signal").touch()
+    both.old.control("start")
+    both.old.control("-m", "fast", "stop")
+
+
+def stop_dead(both: Pair) -> None:
+    """A re-clone may find a crashed server that nobody has recovered."""
+    both.old.control("-m", "immediate", "stop")
+
+
+@pytest.mark.parametrize("stop", [stop_crashed, stop_as_demoted, stop_dead])
+def test_a_tail_is_kept_and_decoded_and_the_rewind_goes_on(both: Pair, stop) -> None:
+    with contextlib.closing(both.old.connect()) as early:
+        early.autocommit = False
+        with early.cursor() as cursor:  # written before the parting, committed after it
+            cursor.execute(
+                "INSERT INTO procurement.canary (stream, sequence, request_key) VALUES ('early', 1, 'e')"
+            )
+        both.wait_replayed()
+        both.take_over()
+        early.commit()
+    both.old.sql(PAYMENT)
+    both.old.sql("BEGIN; INSERT INTO procurement.canary VALUES ('undone', 1, now(), 'u'); ROLLBACK")
+    both.old.sql(
+        "BEGIN; INSERT INTO procurement.canary VALUES ('sub', 1, now(), 's'); SAVEPOINT a;"
+        " INSERT INTO procurement.canary VALUES ('sub', 2, now(), 's'); COMMIT"
+    )
+    stop(both)
+    opts = (both.old.data / "postmaster.opts").read_bytes()
+    signal = (both.old.data / "standby.signal").exists()
+
+    used = settings(both)
+    manifest = kept(both, used)
+    store = Store(used.folder)
+    assert manifest.decoded == "yes", manifest.notes
+    rows = store.read(manifest.id, RECORDS)["records"]
+    assert [(row["title"], row["row"].get("request_key"), row["row"].get("sequence")) for row in rows] == [
+        ("subcontract payment", "pay-1", None), ("payment", "pay-1", None),
+        ("canary", "e", 1), ("canary", "s", 1), ("canary", "s", 2),
+    ]  # fmt: skip
+    assert rows[1]["of"] | {"paid_at": ""} == {
+        "tender": "T-1", "company": "한빛건설", "amount": 500, "request": "pay-1", "paid_at": "",
+    }  # fmt: skip
+    assert (manifest.decoded, manifest.committed, manifest.records) == ("yes", 4 - 1, 5)
+    assert manifest.aborted == 1
+    assert manifest.segments
+    assert manifest.tail_bytes
+    assert manifest.parted_timeline == 1
+    assert manifest.new_timeline == 2
+    store.check(manifest.id)
+
+    # The data directory is as it was, and Patroni's next step works.
+    assert (both.old.data / "postmaster.opts").read_bytes() == opts
+    assert (both.old.data / "standby.signal").exists() is signal
+    assert not (both.old.data / "postmaster.pid").exists()
+    assert kept(both, used) == store.get(manifest.id), "the same tail is kept once"
+    both.old.rewind(both.new)
+    both.old.follow(both.new)
+
+    # One client asks again, under the key that the tail had used; and a payment is not asked for again.
+    both.new.sql("INSERT INTO procurement.canary VALUES ('sub', 1, now(), 's')")
+    local = Local(PROGRAMS, both.old.folder, both.old.port)
+    wait_replayed(both)
+    assert look_up(store, manifest.id, local, used, 20) is Verdict.MISSING
+    states = [row["state"] for row in store.read(manifest.id, COMPARISON)["rows"]]
+    assert states == ["missing", "missing", "missing", "again", "again"]
+    text = (store.path(manifest.id) / "report.txt").read_text()
+    assert "payment: id=1 tender=T-1 company=한빛건설 amount=500" in text
+    assert "MISSING on the new primary" in text
+
+
+@pytest.mark.parametrize("linked", [("old",), ("new",), ("old", "new")])
+def test_wal_in_a_directory_of_its_own_is_kept_and_rewound(both: Pair, linked: tuple[str, ...]) -> None:
+    """At one host or at both: a cluster from before gets its directories host by host, with each clone."""
+    for node in (both.new, both.old):
+        node.control("stop")
+    for name in linked:
+        getattr(both, name).link_wal()
+    for node in (both.old, both.new):
+        node.control("start")
+    both.wait_replayed()
+    both.take_over()
+    both.old.sql(PAYMENT)
+    stop_crashed(both)
+    manifest = kept(both, settings(both))
+    assert (manifest.decoded, manifest.committed, manifest.records) == ("yes", 1, 2), manifest.notes
+    assert manifest.segments
+    both.old.rewind(both.new)
+    assert (both.old.data / "pg_wal").is_symlink() is ("old" in linked)
+    both.old.follow(both.new)
+    both.new.sql("INSERT INTO procurement.canary VALUES ('later', 1, now(), 'l')")
+    wait_replayed(both)
+
+
+def test_a_tail_that_ends_with_a_switch_of_segments_is_whole(both: Pair) -> None:
+    """Planted: the server had reached the next segment, and the tail seemed to be cut before that."""
+    both.take_over()
+    both.old.sql(PAYMENT)
+    both.old.sql("SELECT pg_switch_wal()")
+    both.old.control("-m", "immediate", "stop")
+    (both.old.data / "standby.signal").touch()  # as Patroni starts it, and stops it for the rewind
+    both.old.control("start")
+    both.old.control("-m", "fast", "stop")
+    manifest = kept(both, settings(both))
+    assert (manifest.decoded, manifest.committed, manifest.records) == ("yes", 1, 2), manifest.notes
+    assert manifest.end_lsn is not None
+    assert manifest.end_lsn.endswith("000000")
+    both.old.rewind(both.new)
+
+
+def wait_replayed(both: Pair) -> None:
+    position = both.new.sql("SELECT pg_current_wal_flush_lsn()")[0][0]
+    end = time.monotonic() + 20
+    while not both.old.sql(f"SELECT pg_last_wal_replay_lsn() >= '{position}'")[0][0]:
+        assert time.monotonic() < end, (both.old.folder / "dj-db1.log").read_text()[-3000:]
+        time.sleep(0.05)
+
+
+def test_without_a_commit_beyond_the_parting_it_is_told_in_less_than_a_second(both: Pair) -> None:
+    both.take_over()
+    both.old.sql("BEGIN; INSERT INTO procurement.canary VALUES ('undone', 1, now(), 'u'); ROLLBACK")
+    both.old.sql("CHECKPOINT")
+    stop_crashed(both)
+    used = settings(both)
+    began = time.monotonic()
+    manifest = kept(both, used)
+    assert time.monotonic() - began < 1
+    assert (manifest.committed, manifest.records, manifest.segments) == (0, None, ())
+    assert manifest.tail_bytes is not None
+    assert manifest.tail_bytes > 0  # a checkpoint at least: a rewind is needed
+    assert manifest.decoded == "no need"
+    assert keeping.refresh(Store(used.folder), manifest.id) is Verdict.NOTHING
+    both.old.rewind(both.new)
+
+
+def test_wal_that_is_gone_makes_the_tail_unknown_and_never_empty(both: Pair) -> None:
+    both.take_over()
+    both.old.sql(PAYMENT)
+    stop_crashed(both)
+    for segment in (both.old.data / "pg_wal").glob("0*"):
+        segment.unlink()
+    used = settings(both)
+    manifest = kept(both, used)
+    assert (manifest.committed, manifest.tail_bytes, manifest.decoded) == (None, None, "no")
+    assert "is not there" in " ".join(manifest.notes)
+    assert keeping.refresh(Store(used.folder), manifest.id) is Verdict.UNKNOWN
+
+
+def test_wal_that_breaks_off_is_told_as_at_least(both: Pair) -> None:
+    both.take_over()
+    both.old.sql(PAYMENT)
+    both.old.sql("SELECT pg_switch_wal()", "postgres")
+    both.old.sql("INSERT INTO procurement.canary VALUES ('late', 1, now(), 'l')")
+    stop_crashed(both)
+    last = max(path for path in (both.old.data / "pg_wal").glob("0*") if len(path.name) == 24)
+    for path in sorted((both.old.data / "pg_wal").glob("0*"))[1:]:
+        if path.name > "000000010000000000000003" or path == last:
+            path.unlink()
+    manifest = kept(both, settings(both))
+    assert (manifest.committed, manifest.decoded) == (None, "no")
+    assert "at least 2 transactions" in " ".join(manifest.notes)
+    assert manifest.segments
+
+
+def test_a_server_that_does_not_start_leaves_the_wal_and_the_reason(both: Pair) -> None:
+    both.take_over()
+    both.old.sql(PAYMENT)
+    stop_crashed(both)
+    with (both.old.data / "postgresql.conf").open("a") as out:
+        out.write("no_such_parameter = 1\n")
+    manifest = kept(both, settings(both))
+    assert (manifest.committed, manifest.decoded, manifest.records) == (1, "no", None)
+    assert len(manifest.segments) >= 1
+    assert "no_such_parameter" in " ".join(manifest.notes)
+    assert not (both.old.data / "standby.signal").exists()
+
+
+def test_a_full_disk_does_not_stop_the_decoding(both: Pair) -> None:
+    both.take_over()
+    both.old.sql(PAYMENT)
+    stop_crashed(both)
+    manifest = kept(both, settings(both, wal_mb=1))
+    assert (manifest.decoded, manifest.records, manifest.segments) == ("yes", 2, ())
+    assert manifest.left_out
+    assert "NOT kept" in report(manifest, None, None)
+
+
+def test_an_evidence_folder_that_cannot_be_written_is_told_in_the_journal(
+    both: Pair, caplog: pytest.LogCaptureFixture
+) -> None:
+    both.take_over()
+    both.old.sql(PAYMENT)
+    stop_crashed(both)
+    used = settings(both)
+    used.folder.write_text("a file where the folder should be")
+    keep(Source(both.old.data, "dj-db1", "hanbat", "pg_rewind"), both.new.leader(), PROGRAMS, used)
+    assert "SALVAGE NOT WRITTEN" in caplog.text
+    assert "subcontract payment" in caplog.text
+    both.old.rewind(both.new)
+
+
+def test_an_interrupted_decoding_is_not_tried_for_ever(both: Pair) -> None:
+    both.take_over()
+    both.old.sql(PAYMENT)
+    stop_crashed(both)
+    used = settings(both)
+    store = Store(used.folder)
+    first = kept(both, used)
+    import dataclasses
+
+    store.update(dataclasses.replace(first, decoded="under way", records=None))
+    (store.path(first.id) / RECORDS).unlink()
+    again = kept(both, used)
+    assert again.id == first.id
+    assert again.decoded == "no"
+    assert "interrupted" in " ".join(again.notes)
+
+
+def test_an_unknown_new_primary_keeps_the_wal_since_the_last_checkpoint(both: Pair) -> None:
+    both.take_over()
+    both.old.sql(PAYMENT)
+    both.old.control("-m", "immediate", "stop")
+    used = settings(both, keep_count=1)
+    manifest = keep(Source(both.old.data, "dj-db1", "hanbat", "cloning anew"), None, PROGRAMS, used)
+    assert manifest is not None
+    assert (manifest.committed, manifest.parted_lsn, manifest.decoded) == (None, None, "no")
+    assert manifest.segments
+    # The step is tried again and again while the new primary cannot be reached: one salvage.
+    source = Source(both.old.data, "dj-db1", "hanbat", "pg_rewind")
+    assert keep(source, None, PROGRAMS, used) == manifest
+    # Once it can be reached there is one more, with the rows; the first is not pushed out.
+    assert kept(both, used).records == 2
+    assert len(Store(used.folder).listed()) == 2
+
+
+def test_nothing_is_done_where_there_is_no_server(tmp_path: Path) -> None:
+    used = Settings(folder=tmp_path / "salvage")
+    (tmp_path / "data" / "pg_wal").mkdir(parents=True)
+    assert keep(Source(tmp_path / "data", "dj-db1", "hanbat", "x"), None, PROGRAMS, used) is None
+    assert not used.folder.exists()
+    shutil.rmtree(tmp_path / "data")
