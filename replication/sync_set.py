@@ -6,7 +6,7 @@ Patroni picks the first `synchronous_node_count` streaming standbys, ordered by 
 most count - 1 standbys at its own site, so any `count` streaming standbys hold one of another site,
 and fewer than `count` are all picked: the order does not matter for that (ADR 0003). The order
 decides what else is picked: `ordered` puts one of another site first, then one of the primary's own,
-and of each those that are in the set already (`replication.steady_set`).
+and of each those that are in the set already (`replication.mends.steady_set`).
 
 `pick` is a model of Patroni's choice for tests; `tests/replication/test_sync_set.py` compares it
 with Patroni's own code.
