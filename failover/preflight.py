@@ -58,7 +58,10 @@ REMEDIES = {
     ),
     "all_acknowledge": "set synchronous_mode back to on; the primary writes /sync anew in its next loop",
     "sync_is_the_holders": "wait: the primary has not written its sync set yet",
-    "candidate_in_sync": "wait until it streams and is in the sync set: hanbat status",
+    "candidate_in_sync": (
+        "wait until it streams and is in the sync set (hanbat status); where others fill the set, hand over "
+        "to one of them, at its own site, first"
+    ),
     "candidate_ready": "see why its own site does not reach it: hanbat status",
     "candidate_not_behind": "wait until it has received what was acknowledged: hanbat status",
 }
