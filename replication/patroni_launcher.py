@@ -198,9 +198,11 @@ def _put_in(mode: str, remote: frozenset[str], order: Sequence[str], document: M
         stray_wal,
         sync_swap,
         told_restart,
+        whole_write,
     )
     from replication.salvage import settings as salvage_settings
 
+    whole_write.install()
     etcd_home.install(order, is_healthy)
     offered_lock.install()
     fresh_lease.install()

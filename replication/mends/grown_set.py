@@ -177,9 +177,13 @@ def names_in(value: str) -> frozenset[str]:
 
 
 def named(server: Any, cluster: Any) -> frozenset[str]:
-    """Whom `/sync` names with this member as its leader, in lower case."""
+    """Whom `/sync` names with this member as its leader, in lower case; nobody while it names a quorum.
+
+    Of a quorum no single one has to have everything. On the way back from the mode `quorum` Patroni confirms
+    its voters with the snapshot of before the swap to nobody, whatever they have flushed.
+    """
     sync = cluster.sync
-    return _lower(sync.voters) if sync.leader_matches(server.name) else frozenset()
+    return _lower(sync.voters) if sync.leader_matches(server.name) and not sync.quorum else frozenset()
 
 
 def current_state(original: Callable[[Any, Any], Any], growth: Growth) -> Callable[[Any, Any], Any]:

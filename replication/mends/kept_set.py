@@ -5,7 +5,9 @@ PostgreSQL's set whether or not that succeeded; a candidate promotes likewise. I
 then, and it slept, it acknowledges alone, or is promoted, while /sync still names others as having it all.
 
 Two functions are replaced. Where the swap fails nothing is changed, and the next loop, with a newer
-snapshot, decides anew.
+snapshot, decides anew. A third is wrapped, `ConfigHandler.get_server_parameters`: right after a loop that saw
+the mode go off Patroni reads its own settings anew, and leaves the names out of them, whatever became of the
+swap. What PostgreSQL was told last stays until it is told something else.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from replication.mends.wrapping import wrap
 logger = logging.getLogger(__name__)
 
 SIGNATURE = ("self",)
+NAMES = "synchronous_standby_names"
 
 
 class SyncState(Protocol):
@@ -71,10 +74,24 @@ def before_promotion(original: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return process_sync_replication_prepromote
 
 
+def get_server_parameters(original: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """In the place of the function of that name, which it calls."""
+
+    def parameters(self: Any, config: Any) -> Any:
+        found, told = original(self, config), self._server_parameters.get(NAMES)
+        if told is not None:
+            found[NAMES] = told
+        return found
+
+    return parameters
+
+
 def install() -> None:
     """Replaces the functions in the running Patroni. Raises ReplacedFunctionChanged."""
     import patroni.postgresql  # noqa: F401  # pyright: ignore[reportMissingTypeStubs,reportUnusedImport]
     from patroni.ha import Ha as PatroniHa  # pyright: ignore[reportMissingTypeStubs]
+    from patroni.postgresql.config import ConfigHandler  # pyright: ignore[reportMissingTypeStubs]
 
     wrap(PatroniHa, "disable_synchronous_replication", SIGNATURE, lambda _: disable_synchronous_replication)
     wrap(PatroniHa, "process_sync_replication_prepromote", SIGNATURE, before_promotion)
+    wrap(ConfigHandler, "get_server_parameters", ("self", "config"), get_server_parameters)

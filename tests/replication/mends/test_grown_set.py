@@ -124,6 +124,16 @@ def test_whom_another_primary_had_named_is_new() -> None:
     assert primary.looks.asked == [('"dj-db2"', True)]
 
 
+def test_the_voters_of_a_quorum_are_new() -> None:
+    """Planted: on the way from the mode `quorum` to `on` all of them are confirmed, whatever they have."""
+    primary = Primary(Server('"dj-db2"', dj_db2=899), "dj-db2")
+    voters = '{"leader": "dj-db1", "sync_standby": "dj-db2,gg-db1,gg-db2", "quorum": 1}'
+    assert primary.confirmed(voters) == set()
+    assert primary.looks.asked == [('"dj-db2"', True)]
+    primary.looks.end(900)
+    assert primary.confirmed(voters) == set()
+
+
 def test_whom_postgresql_was_told_to_forget_is_not_confirmed() -> None:
     """Planted: it still shows the names from before, and will read the new ones."""
     primary = Primary(Server('"gg-db1"', dj_db2=900), "dj-db2")

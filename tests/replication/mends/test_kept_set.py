@@ -10,6 +10,7 @@ import pytest
 from patroni import global_config
 from patroni.dcs import Cluster, ClusterConfig, Status, SyncState
 from patroni.ha import Ha
+from patroni.postgresql.config import ConfigHandler
 
 from replication.mends import kept_set
 from replication.mends.wrapping import ReplacedFunctionChanged
@@ -44,6 +45,8 @@ class Primary(Ha):
 def mended(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("disable_synchronous_replication", "process_sync_replication_prepromote"):
         monkeypatch.setattr(Ha, name, getattr(Ha, name))  # put back afterwards
+    name = "get_server_parameters"
+    monkeypatch.setattr(ConfigHandler, name, getattr(ConfigHandler, name))
     kept_set.install()
 
 
@@ -88,3 +91,32 @@ def test_another_patroni_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Ha, "disable_synchronous_replication", lambda self, more: None)
     with pytest.raises(ReplacedFunctionChanged):
         kept_set.install()
+
+
+def parameters(told: str | None, mode: str, mended: bool) -> Any:
+    """What Patroni's own function answers when it reads its settings anew."""
+    global_config.update(Primary(swaps=False, mode=mode).cluster)
+    server = SimpleNamespace(
+        scope="hanbat",
+        major_version=150000,
+        role="primary",
+        mpp_handler=SimpleNamespace(adjust_postgres_gucs=lambda found: None),
+    )
+    given = {"synchronous_standby_names": told} if told else {}
+    handler: Any = SimpleNamespace(
+        _postgresql=server,
+        _server_parameters=given,
+        _config_dir="/",
+        CMDLINE_OPTIONS=ConfigHandler.CMDLINE_OPTIONS,
+    )
+    original = ConfigHandler.get_server_parameters
+    function = kept_set.get_server_parameters(original) if mended else original
+    return function(handler, {"parameters": {}, "listen": "0.0.0.0"}).get("synchronous_standby_names")
+
+
+def test_settings_that_are_read_anew_keep_the_names() -> None:
+    """Planted: the loop that kept them when the swap failed is followed by one line that empties them."""
+    assert parameters('"gg-db1"', "on", mended=False) == '"gg-db1"'
+    assert parameters('"gg-db1"', "off", mended=False) is None
+    assert parameters('"gg-db1"', "off", mended=True) == '"gg-db1"'
+    assert parameters(None, "off", mended=True) is None
