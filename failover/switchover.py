@@ -1,7 +1,9 @@
 """A planned handover, step by step: announce, checkpoint, hold and offer at once, release, verify.
 
 Before anybody waits, the handover is announced to the candidate, which then makes sure that it acknowledges
-nothing alone when it is promoted (`replication.mends.gate`). Without that the handover goes on, and says so.
+nothing alone when it is promoted (`replication.mends.gate`). One that knows of no gate is handed over to all
+the same, and that is said. One whose gate is shut but not yet in force is not: nobody could write there until
+its checkpointer has read that it is open again.
 
 Patroni does the handing over, as for its own switchover: the old primary stops cleanly once its standbys
 have all its WAL, and the candidate takes the lock. Around it new transactions wait at the poolers, so that
@@ -39,12 +41,14 @@ class Limits:
     """Bounds in seconds.
 
     `gate_s`: from the announcement to the candidate's word that its gate is in force; nobody waits meanwhile.
+    `shut_s`: the same to a gate that is shut; after that the candidate knows of none.
     `handover_s`: from the hold to a writable candidate; after that the poolers are released in any case.
     `settle_s`: until the service is whole again behind the new primary.
     `ending_s`: after an interruption, until it is told who is primary.
     """
 
     gate_s: float = 20.0
+    shut_s: float = 10.0
     handover_s: float = 8.0
     commit_s: float = 15.0
     settle_s: float = 60.0
@@ -75,6 +79,7 @@ class Means(Protocol):
 
     def announce(self, id: str, candidate: str) -> str: ...  # "" or why it could not be
     def gate_in_force(self, id: str, candidate: str) -> bool: ...
+    def gate_open(self, candidate: str) -> bool: ...  # False also where it is not known
     def checkpoint(self, host: str) -> str: ...  # "" or why there was none
     def busy(self, host: str) -> str: ...  # a transaction that runs for long, "" when there is none
     def begin(self, handover: Handover) -> str: ...  # hold and offer: "" or why it was refused
@@ -154,7 +159,9 @@ class Switchover:
             self._release()
 
     def _steps(self) -> Result:
-        self._announce()
+        unready = self._announce()
+        if unready:
+            return self._failed(unready)
         trouble = self.means.checkpoint(self.old)
         self._note("checkpoint", trouble or f"{self.old} has little left to write")
         busy = self.means.busy(self.old)
@@ -164,27 +171,37 @@ class Switchover:
         self._release()
         return self._failed(failure) if failure else self._verify()
 
-    def _announce(self) -> None:
+    def _announce(self) -> str:
+        """Answers why it must not be handed over, "" when it may be."""
         trouble = self.means.announce(self.id, self.candidate)
-        if not trouble and not self._wait(
-            lambda: self.means.gate_in_force(self.id, self.candidate), self.limits.gate_s
-        ):
-            trouble = f"{self.candidate} did not answer within {self.limits.gate_s:g} s"
+        if not trouble and not self._gate_answers():
+            if not self.means.gate_open(self.candidate):
+                limit = f"{self.limits.gate_s:g} s"
+                return (
+                    f"the gate of {self.candidate} was not shown to be in force within {limit} "
+                    "(a long restartpoint?): nobody could write there; try again later"
+                )
+            trouble = f"{self.candidate} did not answer"
         alone = f"{self.candidate} will acknowledge alone at first ({trouble})"
         self._note("announced", alone if trouble else f"{self.candidate} will acknowledge nothing alone")
+        return ""
+
+    def _gate_answers(self) -> bool:
+        """Whether the gate came to be in force. Who has none does not make the command wait for it."""
+        began = self.now()
+        while not self.means.gate_in_force(self.id, self.candidate):
+            waited_s = self.now() - began
+            if waited_s >= self.limits.gate_s:
+                return False
+            if waited_s >= self.limits.shut_s and self.means.gate_open(self.candidate):
+                return False
+            self.rest(CALM_S)
+        return True
 
     def _note(self, event: str, detail: str = "") -> None:
         moment = Moment(self.now() - self._began_s, event, detail)
         self._moments.append(moment)
         self.say(moment)
-
-    def _wait(self, holds: Callable[[], bool], limit_s: float) -> bool:
-        end = self.now() + limit_s
-        while not holds():
-            if self.now() >= end:
-                return False
-            self.rest(CALM_S)
-        return True
 
     def _hand_over(self) -> str:
         """Answers why it was not handed over, "" when the candidate accepts writes."""

@@ -41,6 +41,8 @@ from failover.transaction import (
 from failover.view import NotSeen
 from replication.mends.announced import KEY, SESSION, Announcement
 from replication.mends.announced import encode as encode_announcement
+from replication.mends.gate import GATE
+from replication.mends.in_force import SHOWN
 
 ANNOUNCED = f"patroni/{KEY}"
 GATE_SHOWN = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = '{name}')"
@@ -97,6 +99,12 @@ class RealMeans:
     def gate_in_force(self, id: str, candidate: str) -> bool:
         try:
             return self._run(candidate, GATE_SHOWN.format(name=SESSION + id), COMMIT_S) is True
+        except psycopg2.Error:
+            return False
+
+    def gate_open(self, candidate: str) -> bool:
+        try:
+            return self._run(candidate, SHOWN, COMMIT_S) != GATE
         except psycopg2.Error:
             return False
 

@@ -7,7 +7,8 @@ announcement it is open: PostgreSQL opens it only when its checkpointer reads th
 long as a restartpoint, and after an unplanned promotion nobody may wait for that.
 
 In `max_protection` it stands always: commits wait for another site after every promotion, from the first one
-on. There it is never opened but exchanged for names (`remote_sync`), which takes no checkpointer.
+on. There it is never opened but exchanged for names (`remote_sync`), which takes no checkpointer, once it is
+in force: until it is shown to be, the host is not promoted (`kept_members`).
 """
 
 from __future__ import annotations
@@ -43,6 +44,10 @@ class Gate:
     def session(self) -> Local | None:
         """The session that saw the gate in force; None while it looks, and when it could not look."""
         return _found(self.look)
+
+    def awaited(self, server: Any) -> bool:
+        """Whether it always stands and is not shown to be in force: the host must not be promoted yet."""
+        return self.always and is_shut(server) and self.session() is None
 
     def forget(self) -> None:
         """Whatever was seen counts no more."""
@@ -98,18 +103,23 @@ def tend(
     gate.in_use = False  # a promotion that was given up leaves it so
     sync, name = ha.cluster.sync if ha.cluster else None, server.name
     is_sync = bool(sync and ha.is_synchronous_mode() and sync.leader != name and sync.matches(name, False))
-    stands = server.config._server_parameters.get("synchronous_standby_names") == GATE
+    stands = is_shut(server)
     shut = is_sync and (gate.always or bool(announced) or (stands and offered))
     if shut != stands:
         gate.forget()
         server.config.set_synchronous_standby_names(GATE if shut else None)  # not by way of `remote_sync`
-    if not shut or not (announced or offered):
+    if not shut or not (announced or offered or gate.always):
         gate.forget()
     elif gate.look is None or (gate.look.done() and not _lives(gate.session())):
         gate.forget()
         gate.look = look()
     else:
         gate.tell(announced)
+
+
+def is_shut(server: Any) -> bool:
+    """Whether PostgreSQL here was told to wait for the gate."""
+    return server.config._server_parameters.get("synchronous_standby_names") == GATE
 
 
 def in_a_thread() -> Future[Local | None]:

@@ -114,6 +114,11 @@ def before_promotion(original: Callable[[Any], bool], memory: Memory) -> Callabl
 
     def process_sync_replication_prepromote(self: Any) -> bool:
         wanted, memory.wanted, memory.taken, memory.joined = memory.wanted, frozenset(), None, frozenset()
+        if memory.gate.awaited(self.state_handler):
+            logger.warning(
+                "not promoted yet: PostgreSQL has not shown that it will acknowledge nothing alone"
+            )
+            return False
         name, sync, local = self.state_handler.name, self.cluster.sync, memory.gate.session()
         members = frozenset(one for one in sync.voters if one != name and one.lower() in wanted)
         if not (members and local is not None and self.is_synchronous_mode()):

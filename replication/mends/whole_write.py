@@ -15,7 +15,7 @@ told before stands.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ def config_writer(original: Writer) -> Writer:
     """In the place of the function of that name, which it calls for the draft."""
 
     @contextlib.contextmanager
-    def writes(self: Any, filename: str) -> Iterator[Any]:
+    def writes(self: Any, filename: str) -> Generator[Any]:
         draft = Path(filename + DRAFT)
         try:
             with original(self, str(draft)) as writer:

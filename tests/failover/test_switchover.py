@@ -34,6 +34,7 @@ class World:
     busy_with: str = ""
     not_announced: str = ""
     gate_after_s: float | None = 0.0
+    gate_shut_after_s: float | None = 0.0
     announced_at: float | None = None
     commits_after_s: float | None = 0.1
     settled_after_s: float | None = 3.0
@@ -66,6 +67,10 @@ class World:
     def gate_in_force(self, id: str, candidate: str) -> bool:
         assert (id, candidate) == ("h1", NEW)
         return self._since(self.announced_at, self.gate_after_s)
+
+    def gate_open(self, candidate: str) -> bool:
+        assert candidate == NEW
+        return not self._since(self.announced_at, self.gate_shut_after_s)
 
     def checkpoint(self, host: str) -> str:
         self.done.append(f"checkpoint {host}")
@@ -179,12 +184,12 @@ def test_all_goes_well():
     [
         (World(gate_after_s=1.5), f"{NEW} will acknowledge nothing alone"),
         (
-            World(gate_after_s=None),
-            f"{NEW} will acknowledge alone at first ({NEW} did not answer within 20 s)",
+            World(gate_after_s=None, gate_shut_after_s=None),
+            f"{NEW} will acknowledge alone at first ({NEW} did not answer)",
         ),
         (World(not_announced="etcd: x"), f"{NEW} will acknowledge alone at first (etcd: x)"),
     ],
-    ids=["in force", "not in force", "not announced"],
+    ids=["in force", "knows of none", "not announced"],
 )
 def test_nobody_waits_for_the_gate_and_what_comes_of_it_is_told(world, words):
     """Planted: the old primary's checkpoint came before that wait, and once more in the stop."""
@@ -194,6 +199,23 @@ def test_nobody_waits_for_the_gate_and_what_comes_of_it_is_told(world, words):
     first, second = result.moments[:2]
     assert (first.event, first.detail) == ("announced", words)
     assert (second.event, second.at_s) == ("checkpoint", first.at_s)
+
+
+def test_one_that_knows_of_no_gate_is_not_waited_for_long():
+    _, result = run(World(gate_after_s=None, gate_shut_after_s=None))
+    assert 10 <= result.moments[0].at_s <= 10.5
+    _, result = run(World(gate_after_s=14.0))
+    assert 14 <= result.moments[0].at_s <= 14.5
+
+
+@pytest.mark.parametrize("shut_after_s", [0.0, 8.0])
+def test_a_gate_that_is_shut_and_not_in_force_ends_it(shut_after_s):
+    """Planted: it went on, and nobody could write until the candidate's restartpoint had ended."""
+    world, result = run(World(gate_after_s=None, gate_shut_after_s=shut_after_s))
+    assert (result.end, result.primary, result.held_s) == (End.UNCHANGED, OLD, None)
+    assert "not shown to be in force within 20 s" in result.reason
+    assert (world.asked_at, world.done) == (None, [])
+    assert world.released_at is not None
 
 
 def test_a_gatekeepers_own_limit_is_later_than_ours():

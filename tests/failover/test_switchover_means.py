@@ -16,6 +16,7 @@ from failover.switchover import End, Limits, Switchover
 from failover.switchover_means import ANNOUNCED, RealMeans
 from failover.transaction import CONFIG, FAILOVER, HOLD, LEADER, SYNC
 from replication.mends.announced import Announcement, decode
+from replication.mends.in_force import SHOWN
 
 from .memory_etcd import Client, MemoryEtcd
 
@@ -159,6 +160,22 @@ def test_the_candidate_is_asked_for_the_session_of_this_handover(
     assert person().gate_in_force("a1", NEW) is holds
     assert asked[0][0] == NEW
     assert "application_name = 'hanbat_gate_a1'" in asked[0][1]
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_open"),
+    [("", True), ('"gg-db1"', True), ("hanbat_gate", False), (psycopg2.OperationalError("gone"), False)],
+)
+def test_a_gate_that_is_not_known_to_be_open_is_not(
+    person: Any, monkeypatch: pytest.MonkeyPatch, answer: Any, is_open: bool
+) -> None:
+    def run(self: Means, host: str, sql: str, limit_s: float) -> Any:
+        if isinstance(answer, Exception):
+            raise answer
+        return answer if (host, sql) == (NEW, SHOWN) else None
+
+    monkeypatch.setattr(RealMeans, "_run", run)
+    assert person().gate_open(NEW) is is_open
 
 
 def begun(means: Means, name: str) -> None:

@@ -37,6 +37,9 @@ class Means:
     def gate_in_force(self, id: str, candidate: str) -> bool:
         return True
 
+    def gate_open(self, candidate: str) -> bool:
+        return False
+
     def checkpoint(self, host: str) -> str:
         return ""
 

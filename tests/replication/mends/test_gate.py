@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
+from typing import Any
 
 import psycopg2
 import pytest
@@ -56,19 +57,37 @@ def test_without_an_announcement_the_gate_is_open() -> None:
     assert (candidate.state_handler.waits_for, gate.look, first.closed) == (set(), None, True)
 
 
-def test_in_max_protection_it_stands_always_and_is_looked_at_for_a_handover_only() -> None:
+def test_in_max_protection_it_stands_always_and_is_always_looked_at() -> None:
     """Planted: from nobody to the other site's hosts, commits wait only once the checkpointer has read."""
     candidate, gate = Candidate(), Gate()
     gate.always = True
     tend(candidate, gate, looked, "")
-    assert (candidate.state_handler.waits_for, gate.look) == ({GATE}, None)
+    first = gate.session()
+    assert isinstance(first, Session)
+    assert candidate.state_handler.waits_for == {GATE}
     tend(candidate, gate, looked, "a1")
-    assert gate.session() is not None
     tend(candidate, gate, looked, "")
-    assert (candidate.state_handler.waits_for, gate.look) == ({GATE}, None)
+    assert gate.session() is first
     candidate.cluster.sync = SyncState.from_node("22", {"leader": "dj-db1", "sync_standby": "dj-db2"})
     tend(candidate, gate, looked, "")
-    assert candidate.state_handler.waits_for == set()
+    assert (candidate.state_handler.waits_for, gate.look) == (set(), None)
+
+
+@pytest.mark.parametrize(
+    ("always", "told", "look", "awaited"),
+    [
+        (True, GATE, None, True),
+        (True, GATE, Future[Local | None](), True),
+        (True, GATE, looked(), False),
+        (True, "", None, False),  # not in the sync set: whoever promotes it has signed for that
+        (False, GATE, None, False),
+    ],
+)
+def test_whose_promotion_waits_for_the_gate(always: bool, told: str, look: Any, awaited: bool) -> None:
+    candidate, gate = Candidate(), Gate()
+    gate.always, gate.look = always, look
+    candidate.state_handler.config._server_parameters = {"synchronous_standby_names": told}
+    assert gate.awaited(candidate.state_handler) is awaited
 
 
 def test_the_gate_of_a_version_before_is_opened() -> None:

@@ -14,6 +14,7 @@ from patroni.dcs import SyncState
 from patroni.ha import Ha
 
 from replication.mends import kept_members
+from replication.mends.gate import GATE
 from replication.mends.kept_members import (
     ATTACH_S,
     ATTACHED,
@@ -83,6 +84,18 @@ def test_a_swap_that_fails_postpones_the_promotion(memory: Memory) -> None:
     ready(memory, streams("dj-db2"))
     assert candidate.process_sync_replication_prepromote() is False
     assert (memory.taken, memory.gate.in_use) == (None, False)
+
+
+def test_in_max_protection_nobody_is_promoted_before_the_gate_is_in_force(memory: Memory) -> None:
+    """Planted: promoted with a busy checkpointer, it acknowledged with no standby at all."""
+    candidate = Candidate()
+    candidate.state_handler.config._server_parameters = {"synchronous_standby_names": GATE}
+    memory.gate.always = True
+    ready(memory, None)
+    assert candidate.process_sync_replication_prepromote() is False
+    assert (candidate.swaps, memory.taken) == ([], None)
+    ready(memory, streams("dj-db2"))
+    assert candidate.process_sync_replication_prepromote() is True
 
 
 def only_itself(candidate: Candidate, memory: Memory, monkeypatch: pytest.MonkeyPatch) -> bool:
