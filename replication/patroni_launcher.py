@@ -30,6 +30,7 @@ What Patroni 4.1 does not do by itself, and nothing else; in brackets its module
 - A host is rewound only when there is room to write (`room_to_rewind`).
 - WAL that no data directory points to is set aside before a directory is made anew, which would fail
   because of it (`stray_wal`).
+- A clone or a removal of the data directory that was broken off is begun anew (`broken_clone`).
 - In `max_protection` it replaces `SyncHandler.set_synchronous_standby_names`, so that a commit
   always waits for a standby of another site (`remote_sync`, ADR 0003).
 
@@ -170,6 +171,7 @@ def _put_in(mode: str, remote: frozenset[str], order: Sequence[str], document: M
     """All that is replaced in Patroni. The order matters where a word says so."""
     from replication.mends import (
         announced,
+        broken_clone,
         cleaned_beside,
         dragging,
         etcd_home,
@@ -227,6 +229,7 @@ def _put_in(mode: str, remote: frozenset[str], order: Sequence[str], document: M
     if mode == MAX_AVAILABILITY:
         dragging.install(*drag_bounds(os.environ))
     joined_number.install()  # before the salvage, which then sees each step that destroys a tail first
+    broken_clone.install()  # before the salvage, too: what it marks as good for nothing was looked at
     salvage_hook.install(salvage_settings.load()).compare_what_is_left()
     stray_wal.install(stray_wal.wal_dir(document))
     kept_set.install()

@@ -9,7 +9,7 @@ the one that was read. Patroni itself is imported when they are put in, not befo
   `sync_swap`, `remote_sync`, `same_timeline`, `dragging` with `flush_watch`.
 - A planned handover: `announced`, `gate`, `kept_offer`, `parting`, `kept_members`, `quick_handover`.
 - Timelines, and a host that comes back: `fresh_timeline`, `joined_number`, `rewind_question`,
-  `room_to_rewind`, `stray_wal`, `salvage_hook`.
+  `room_to_rewind`, `stray_wal`, `broken_clone`, `salvage_hook`.
 - What Patroni asks, says and waits for: `etcd_home`, `told_restart`, `short_naps`.
 
 May import: hanbat; of replication: `salvage`, `lsn`, and the modules beside these folders, but not the

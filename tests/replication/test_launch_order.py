@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from replication import patroni_launcher
 
 LAUNCH = """
 import sys
@@ -39,3 +42,9 @@ def test_everything_is_put_in_one_after_the_other(tmp_path: Path, mode: str) -> 
     root = Path(__file__).parents[2]
     done = subprocess.run(command, env=environment, cwd=root, capture_output=True, text=True, timeout=60)
     assert done.stdout == "started\n", done.stderr
+
+
+def test_what_is_marked_as_good_for_nothing_was_looked_at_by_the_salvage() -> None:
+    """What is put in later wraps what was put in before, and so runs before it."""
+    order = inspect.getsource(patroni_launcher._put_in)
+    assert order.index("broken_clone.install(") < order.index("salvage_hook.install(")
