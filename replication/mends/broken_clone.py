@@ -6,12 +6,16 @@ ID is invalid; consider doing reinitialize". So does a removal that was broken o
 was broken off before leaves a server without its WAL, which goes first.
 
 The directory itself does not tell whether it is half a clone or a damaged only copy. So it is written down
-first: `<data directory>.unfinished`, an empty file on stable storage, is there from before a clone or removal
+first: `<data directory>.unfinished`, a file on stable storage, is there from before a clone or removal
 touches anything until it has ended. The salvage (`salvage_hook`) wraps the same functions outside of this,
 and has ended by then: what is marked holds nothing that would have to be kept. And a removal takes away
 `pg_control` before all else, so that half of one looks like half a clone.
 
-Where a marked directory has no `pg_control` and another member holds the lock, Patroni is sent the way that
+pg_basebackup syncs what it wrote at its very end. After a power cut in that time everything has its name,
+`pg_control` too, and some of it no content. So the mark holds the boot's id: a mark of another boot beside a
+`backup_label`, which the first start of the server takes away, is half a clone as well.
+
+Where a marked directory is half a clone and another member holds the lock, Patroni is sent the way that
 it goes for an empty directory: `Ha.bootstrap`, whose clone removes what is there, the linked WAL too. Nothing
 is renamed or copied, so no room is needed. What is unclear is left alone, and told once: no mark, no leader,
 a pg_basebackup that outlived its Patroni, a postmaster. In pause, nothing. (A pg_basebackup that is killed
@@ -37,11 +41,12 @@ logger = logging.getLogger(__name__)
 
 CLONE = ("self", "clone_member", "clone_from_leader")
 THIS = ("self",)
+BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What is known of a data directory that is not empty and has no `pg_control`, and of its cluster."""
+    """What is known of a data directory that is not empty and may be unfinished, and of its cluster."""
 
     me: str
     leader: str | None
@@ -77,7 +82,10 @@ def mark(data_dir: Path) -> bool:
     """Whether this call has made the mark. Nothing is held up because it cannot be made."""
     path = mark_of(data_dir)
     try:
-        path.touch(exist_ok=False)
+        with path.open("x", encoding="ascii") as file:
+            file.write(boot_id())
+            file.flush()
+            os.fsync(file.fileno())
         _to_disk(path.parent)
     except FileExistsError:
         return False
@@ -125,6 +133,19 @@ def has_control(data_dir: Path) -> bool:
         return False
 
 
+def boot_id() -> str:
+    return BOOT.read_text(encoding="ascii").strip()
+
+
+def is_unsynced(data_dir: Path) -> bool:
+    """Whether a clone ended in a power cut, and was never started. Raises OSError."""
+    try:
+        marked = mark_of(data_dir).read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        return False
+    return marked not in ("", boot_id()) and (data_dir / "backup_label").exists()
+
+
 def copier_to(data_dir: Path, proc: Path = Path("/proc")) -> int | None:
     """The process of a pg_basebackup that was told of this directory. Raises OSError."""
     for process in proc.iterdir():
@@ -141,7 +162,7 @@ def copier_to(data_dir: Path, proc: Path = Path("/proc")) -> int | None:
 
 
 class Watch:
-    """Looks at the data directory in each loop, and says each reason once."""
+    """Looks at the data directory in each loop, and tells each reason once."""
 
     def __init__(self, copier: Callable[[Path], int | None] = copier_to) -> None:
         self._copier = copier
@@ -168,7 +189,8 @@ class Watch:
     def _view(self, ha: Any, directory: Path) -> View | None:
         """None when the directory is empty or a server's, and so no clone or removal is unfinished."""
         server, marked = ha.state_handler, mark_of(directory).exists()
-        if has_control(directory) or server.data_directory_empty():
+        whole = has_control(directory) and not is_unsynced(directory)
+        if whole or server.data_directory_empty():
             if marked and self._copier(directory) is None:
                 unmark(directory)
             return None

@@ -35,6 +35,7 @@ from replication.mends.broken_clone import (
     copier_to,
     has_control,
     install,
+    is_unsynced,
     mark,
     mark_of,
     obstacle,
@@ -181,7 +182,7 @@ def test_without_marks_patroni_goes_on(
     def read_only(*_: object, **__: object) -> None:
         raise OSError(30, "Read-only file system")
 
-    for name in ("touch", "unlink", "rename"):
+    for name in ("open", "unlink", "rename"):
         monkeypatch.setattr(Path, name, read_only)
     here = SimpleNamespace(data_dir=str(data))
     here._postgresql = here
@@ -329,7 +330,7 @@ def test_not_in_pause(half: Path, caplog: pytest.LogCaptureFixture) -> None:
 @pytest.mark.parametrize("left", ["a server", "nothing"])
 @pytest.mark.parametrize("copier", [17, None])
 def test_a_mark_goes_when_nothing_is_unfinished(data: Path, left: str, copier: int | None) -> None:
-    """So a later damage is not taken for half a clone. With pg_control there nothing is ever cloned over."""
+    """So a later damage is not taken for half a clone."""
     assert mark(data)
     if left == "nothing":
         shutil.rmtree(data)
@@ -337,6 +338,40 @@ def test_a_mark_goes_when_nothing_is_unfinished(data: Path, left: str, copier: i
     ha = SimpleNamespace(state_handler=server, is_paused=lambda: False)  # and no bootstrap
     assert Watch(lambda _: copier).look(ha) is None
     assert mark_of(data).exists() is (copier is not None)
+
+
+@pytest.mark.parametrize(
+    ("label", "boot", "unsynced"),
+    [(True, "another", True), (True, None, False), (False, "another", False), (True, "", False)],
+)
+def test_a_clone_that_ended_in_a_power_cut_may_not_be_on_the_disk(
+    data: Path, label: bool, boot: str | None, unsynced: bool
+) -> None:
+    """Planted: pg_control has its content, other files have none. Once started it is a server's."""
+    assert not is_unsynced(data)
+    assert mark(data)
+    if label:
+        (data / "backup_label").write_text("START WAL LOCATION: 0/2000028\n")
+    if boot is not None:
+        mark_of(data).write_text(boot)
+    assert is_unsynced(data) is unsynced
+    cluster = SimpleNamespace(leader_name="dj-db1", initialize=SYSTEM)
+    server = SimpleNamespace(
+        name="dj-db2",
+        data_dir=str(data),
+        data_directory_empty=lambda: False,
+        bootstrapping=False,
+        is_running=lambda: False,
+    )
+    ha = SimpleNamespace(
+        state_handler=server,
+        cluster=cluster,
+        is_paused=lambda: False,
+        sysid_valid=lambda _: True,
+        bootstrap=lambda: "a clone",
+    )
+    assert Watch(lambda _: None).look(ha) == ("a clone" if unsynced else None)
+    assert mark_of(data).exists() is unsynced
 
 
 @pytest.mark.usefixtures("restored")
