@@ -6,7 +6,9 @@ another than the one before is to follow, nothing is waited for; that other one 
 sync set first.
 
 After an attempt that came to nothing the wait is short (`Policy.retry_ms`): the primary has its lock back,
-and a true loss right behind a false alarm is as long an outage as any other.
+and a true loss right behind a false alarm is as long an outage as any other. Where the candidate had the lock
+and is missed itself, a third host does not wait: the primary does not have its lock back, and this silence
+is a loss of its own.
 """
 
 from __future__ import annotations
@@ -19,7 +21,15 @@ def wait_ms(last: Operation, old: str | None, candidate: str, policy: Policy) ->
     """How long after the end of `last` a takeover from `old` by `candidate` may begin."""
     before = done_before(last)
     onward = before is None or (old == before.candidate and candidate != before.old)
-    return retry_ms(last, policy) if onward else policy.block_ms
+    if not onward:
+        return policy.block_ms
+    return 0 if lost_holding(last, old, candidate) else retry_ms(last, policy)
+
+
+def lost_holding(last: Operation, old: str | None, candidate: str) -> bool:
+    """Whether a third host would follow the candidate of an attempt that ended when that one had the lock."""
+    had_it = last.phase is Phase.ABORTED and last.note.startswith(Phase.REVOKED)
+    return had_it and old == last.candidate and candidate != last.old
 
 
 def retry_ms(last: Operation, policy: Policy) -> int:

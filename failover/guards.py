@@ -96,12 +96,7 @@ def primary_unreachable(case: Case) -> Verdict:
     if case.dcs.lock is None:
         writes = _writes(case, case.old)
         return check(not writes, f"nobody holds the lock; {case.old} is seen as a primary: {writes}")
-    against = sites_without(case.view, (case.old,))
-    reason = f"{case.old} is unreachable from: {', '.join(sorted(against)) or 'nowhere'}"
-    if len(against) >= 2:
-        return holds(reason)
-    seen = votes(case.view, case.old).values()
-    return fails(reason) if Reach.REACHABLE in seen else unknown(reason)
+    return _missed(case.view, case.old)
 
 
 def primary_was_there(case: Case) -> Verdict:
@@ -315,10 +310,33 @@ def within_promote_limit(case: Case) -> Verdict:
     return check(age < limit, f"the candidate has held the lock for {age} ms; limit {limit} ms")
 
 
+def candidate_lost_before_sync(case: Case) -> Verdict:
+    """The candidate has taken the lock and not yet /sync, and two sites have missed it for the whole window.
+
+    Until its swap of /sync it is a standby like any other that /sync names, and has acknowledged nothing: who
+    is missed is no new primary that is slow to begin. After the swap nobody else may follow it, and nothing
+    would be gained. Who may follow, and whether at all, is judged anew with the whole proof once the
+    operation has ended.
+    """
+    if case.candidate is None or case.dcs.sync is None:
+        return unknown("no candidate, or /sync is absent")
+    if case.dcs.sync.leader == case.candidate:
+        return fails(f"{case.candidate} has taken /sync")
+    return _missed(case.view, case.candidate)
+
+
 def candidate_is_primary(case: Case) -> Verdict:
     """A fresh observer used the candidate as a primary."""
     writes = _writes(case, case.candidate or "")
     return check(writes, f"{case.candidate} accepts writes: {writes}")
+
+
+def _missed(view: View, host: str) -> Verdict:
+    against = sites_without(view, (host,))
+    reason = f"{host} is unreachable from: {', '.join(sorted(against)) or 'nowhere'}"
+    if len(against) >= 2:
+        return holds(reason)
+    return fails(reason) if Reach.REACHABLE in votes(view, host).values() else unknown(reason)
 
 
 def _writes(case: Case, host: str) -> bool:
@@ -350,6 +368,7 @@ GUARDS: dict[str, Guard] = {
         lock_free,
         within_lock_limit,
         within_promote_limit,
+        candidate_lost_before_sync,
         candidate_is_primary,
     )
 }

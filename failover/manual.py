@@ -263,7 +263,8 @@ class Progress:
         if operation.candidate != self._candidate:
             return "refused"
         if operation.phase is Phase.ABORTED and standing(dcs) is None:
-            return "refused" if dcs.lock is not None else "incomplete"
+            elsewhere = dcs.lock is not None and dcs.lock.holder != self._candidate
+            return "refused" if elsewhere else "incomplete"
         return ""
 
     def _writes(self, view: View) -> bool:

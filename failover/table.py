@@ -108,6 +108,9 @@ TABLE: tuple[Row, ...] = (
     Row(610, Phase.TAKEN, "candidate_holds_lock", HOLDS, Action.REVOKE),
     Row(700, Phase.REVOKED, "candidate_holds_lock", NOT_HOLDS, Action.ABORT),
     Row(710, Phase.REVOKED, "candidate_is_primary", HOLDS, Action.FINISH),
+    # Lost between the lock and /sync. Nothing else would end this before its lease has run out. Another that
+    # /sync names may follow once it has ended.
+    Row(715, Phase.REVOKED, "candidate_lost_before_sync", HOLDS, Action.ABORT),
     Row(720, Phase.REVOKED, "within_promote_limit", HOLDS, Action.NOTHING),
     Row(730, Phase.REVOKED, "within_promote_limit", NOT_HOLDS, Action.ABORT),
 )

@@ -13,7 +13,7 @@ from failover.commands import TakeLock, Tell, Write
 from failover.planner import plan
 from failover.policy import Mode, MoveKind, Policy
 from failover.table import Action
-from failover.transaction import decode
+from failover.transaction import OPERATION, decode
 from failover.view import (
     Approval,
     Config,
@@ -295,7 +295,75 @@ def test_of_whoever_replaces_it_the_last_primarys_positions_are_asked() -> None:
     stops_at("candidate_not_behind", view(seen, HALF_TAKEN))
 
 
-# The same, a moment later: it has taken /sync together with dj-db2, and is lost before it is promoted.
+# The same in a takeover: dj-db1 was lost, dj-db2 has the lock and is lost with the rest of the site.
+LOST_WITH_LOCK = replace(
+    DCS,
+    lock=Lock("dj-db2", lease=8, revision=50),
+    sync=replace(DCS.sync, revision=21) if DCS.sync else None,
+    operation=Operation(5, Phase.REVOKED, MoveKind.IN_SITE, "dj-db1", "dj-db2", old_lease=7),
+    operation_revision=60,
+)
+
+
+@pytest.mark.parametrize("age_ms", [100, 3000, 29_000])
+def test_a_candidate_that_is_lost_between_the_lock_and_sync_is_followed_by_a_third_host(age_ms: int) -> None:
+    """Nothing happened until its lease had run out, and `hanbat failover` was blocked (review)."""
+    decision = plan(view(SITE_LOST, LOST_WITH_LOCK, operation_age_ms=age_ms))
+    assert (decision.row.pos, decision.row.action) == (715, Action.ABORT)
+    write, told = decision.commands
+    assert isinstance(write, Write)
+    assert [change.key for change in write.transaction.changes] == [OPERATION]  # none of Patroni's
+    assert isinstance(told, Tell)
+    assert told.urgent
+    ended = decode(write.transaction.changes[0].value)
+    dcs = replace(LOST_WITH_LOCK, operation=ended, operation_revision=61)
+    (intend,) = plan(view(SITE_LOST, dcs, operation_age_ms=0)).commands
+    intent = decode(intend.transaction.changes[0].value)
+    assert (intent.old, intent.candidate, intent.old_lease) == ("dj-db2", "gg-db1", 8)
+    dcs = replace(dcs, operation=intent, operation_revision=62)
+    assert plan(view(SITE_LOST, dcs, operation_age_ms=50)).row.action is Action.TRANSACT
+
+
+def test_it_waits_for_a_person_where_the_move_does() -> None:
+    note = "revoked: dj-db2 is unreachable from: gyeonggi, sejong"
+    ended = replace(LOST_WITH_LOCK.operation or INTENT, phase=Phase.ABORTED, note=note)
+    seen = view(SITE_LOST, replace(LOST_WITH_LOCK, operation=ended), operation_age_ms=0, policy=ASKS)
+    assert plan(seen).row.action is Action.ASK
+
+
+def test_back_to_the_primary_before_it_waits_as_after_any_attempt() -> None:
+    """dj-db1 is back as a standby, and dj-db2 alone is lost."""
+    note = "revoked: dj-db2 is unreachable from: gyeonggi, sejong"
+    ended = replace(LOST_WITH_LOCK.operation or INTENT, phase=Phase.ABORTED, note=note)
+    back = tuple(
+        observation(site, standby("dj-db1"), gone("dj-db2", sync_lsn=480), standby("gg-db1"))
+        for site in ("daejeon", "gyeonggi", "sejong")
+    )
+    told = replace(SITE_LOST[0], observer="daejeon/0")
+    dcs = replace(LOST_WITH_LOCK, operation=ended)
+    for age_ms, action in ((Policy().retry_ms - 1, Action.WAIT), (Policy().retry_ms, Action.INTEND)):
+        assert plan(view((told, *back), dcs, operation_age_ms=age_ms)).row.action is action
+
+
+def test_candidate_lost_before_sync_else_a_takeover_would_be_given_up_that_goes_well() -> None:
+    one_site = (observation("gyeonggi", gone("dj-db1"), gone("dj-db2"), standby("gg-db1")), *HOST_LOST[::2])
+    brief = tuple(
+        observation(site, gone("dj-db1"), gone("dj-db2", for_ms=Policy().window_ms - 1), standby("gg-db1"))
+        for site in ("gyeonggi", "sejong")
+    )
+    for seen in (HOST_LOST, one_site, brief):
+        decision = plan(view(seen, LOST_WITH_LOCK, operation_age_ms=1000))
+        assert (decision.row.pos, decision.row.action) == (720, Action.NOTHING)
+
+
+def test_a_candidate_that_has_taken_sync_is_not_given_up_as_long_as_its_promotion_may_last() -> None:
+    """Nobody else could follow it; and a new primary that cannot commit yet is missed, too."""
+    taken = replace(LOST_WITH_LOCK, sync=SyncSet("dj-db2", frozenset(), 51, "{}"))
+    assert plan(view(SITE_LOST, taken, operation_age_ms=1000)).row.pos == 720
+    assert plan(view(SITE_LOST, replace(taken, sync=None), operation_age_ms=1000)).row.pos == 720
+
+
+# The planned handover, a moment later: it has taken /sync with dj-db2, and is lost before it is promoted.
 TAKEN = replace(HALF_TAKEN, sync=SyncSet("gg-db1", frozenset({"dj-db2"}), 51, "{}"))
 
 

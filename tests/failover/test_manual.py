@@ -228,6 +228,7 @@ def test_progress() -> None:
     assert judge(in_phase(Phase.TRANSACTED, None)) == ""
     assert judge(in_phase(Phase.ABORTED, "dj-db1")) == "refused"
     assert judge(in_phase(Phase.ABORTED, None)) == "incomplete"
+    assert judge(in_phase(Phase.ABORTED, "gg-db1")) == "incomplete"  # it has the lock
     assert judge(in_phase(Phase.ABORTED, "dj-db1", revision=39)) == ""  # the one before
     assert Progress(before, "dj-db2").judge(in_phase(Phase.TRANSACTED, None)) == "refused"
 

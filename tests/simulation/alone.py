@@ -2,6 +2,7 @@
 
 `incidents.play` heals everything before it asks for a primary. Here nothing is healed before: with one fault
 a majority stays connected, and its primary is due within `SOON_MS`, long before Patroni's lease has run out.
+One of them is a loss in the middle of the takeover from another, with a majority that stays, too.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import random
 from failover.transaction import LEADER, SYNC
 
 from . import incidents as inc
+from .ambushes import lost_before_swap
 from .engine import Violation
 from .world import DATABASES, World
 
@@ -29,6 +31,7 @@ FAULTS = (
     inc.observer_kill,
     inc.etcd_member,
     inc.patroni_kill,
+    lost_before_swap,
 )
 ALONE = inc.Plan(number=6, kinds=tuple((kind, 1) for kind in FAULTS), alone=True)
 BLOCK_MS = 12_000  # no second takeover is due so soon after one

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from failover.transaction import CONFIG, HOLD, LEADER, SYNC
 
+from .etcd import MEMBER
 from .incidents import Heal, bump, cut, holder, nothing, offer
 from .world import World
 
@@ -181,6 +182,48 @@ def half_taken(world: World, rng: random.Random) -> tuple[str, Heal]:
     world.etcd.apply([(HOLD, None, 0)])
     world.run(8000)
     return "the lock is taken and /sync is not yet written", nothing
+
+
+def lost_before_swap(world: World, rng: random.Random) -> tuple[str, Heal]:
+    """The primary loses its power; who takes the lock is lost, too, before its swap of /sync. For
+    `alone.py`: returns as soon as it is lost. Some only freeze, and go on with that swap when they wake. Of
+    two hosts with a member of etcd the second keeps that one, or nothing could move.
+    """
+    old, lost, delay = holder(world), list[str](), rng.choice((0, 5, 20, 1000))
+    frozen_ms = rng.choice((0, 0, rng.randrange(5000, 40_000)))
+
+    def lose_it(who: str) -> None:
+        if lost or who == old:
+            return
+        lost.append(who)
+        if frozen_ms:
+            world.freeze(who, frozen_ms)
+        elif {old, who} <= set(MEMBER.values()):
+            world.kill(f"patroni {who}")
+            world.servers.by_host[who].stop()
+        else:
+            world.power_off(who)
+
+    def watch(events: tuple) -> None:
+        for event in events:
+            if event.key == LEADER and event.value not in (None, old) and not lost:
+                world.ambushes["write"] = lose_it  # at the latest then
+                world.engine.at(delay, lambda who=event.value: lose_it(who))
+
+    def heal() -> None:
+        world.power_on(old)
+        for who in lost:
+            world.power_on(who)
+            world.restart(f"patroni {who}")
+
+    world.etcd.on_change.append(watch)
+    world.power_off(old)
+    for _ in range(600):
+        world.run(20)
+        if lost:
+            break
+    world.etcd.on_change.remove(watch)
+    return f"{old} has lost power; {', '.join(lost)} took the lock, and is lost before /sync", heal
 
 
 def kept_ahead(world: World, rng: random.Random) -> tuple[str, Heal]:

@@ -13,6 +13,7 @@ from failover.transaction import HOLD
 
 from . import ambushes, approvals
 from . import incidents as inc
+from .alone import ALONE
 from .incidents import Plan, only
 from .planting import LOSSES, Patch, Planted, both, uncompared
 from .world import Settings
@@ -44,6 +45,11 @@ def without(*names: str) -> Patch:
     """Guards that always hold."""
     always = {name: lambda case: guards.holds("planted") for name in names}
     return lambda: patch.dict(guards.GUARDS, always)
+
+
+def never(name: str) -> Patch:
+    """A guard that never holds, where it is one that lets the controllers act at once."""
+    return lambda: patch.dict(guards.GUARDS, {name: lambda case: guards.fails("planted")})
 
 
 def _any_standby() -> AbstractContextManager[Any]:
@@ -116,6 +122,12 @@ GUARDS_REMOVED: tuple[Planted, ...] = (
         "guard candidate_holds_lock removed: taken, and the lease revoked, before the candidate has the lock",
         without("candidate_holds_lock"),
         plan=LOSSES,
+    ),
+    Planted(
+        "guard candidate_lost_before_sync removed: who is lost with the lock is waited for",
+        never("candidate_lost_before_sync"),
+        Settings(hazard=0),
+        replace(ALONE, number=1, kinds=((ambushes.lost_before_swap, 1),)),
     ),
     Planted(
         "guard candidate_is_primary removed: done before anybody was promoted",

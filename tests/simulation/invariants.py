@@ -224,9 +224,10 @@ class Invariants:
         """Not back to whom the last takeover left, within the block period; and not again at once after an
         attempt that came to nothing.
 
-        A primary that has taken over and is lost itself is followed by a third at any time. This is the
-        guard's own rule, but for what tried and failed in between: what it adds is that controllers keep it
-        together, whose clocks differ and who may have been asleep, or killed.
+        Who has taken over and is lost itself is followed by a third at any time; so is who has the lock, and
+        is lost before it is the primary. This is the guard's own rule, but for what tried and failed in
+        between: what it adds is that controllers keep it together, whose clocks differ and who may have been
+        asleep, or killed.
         """
         now, policy = self.engine.now, self.policy
         if self.done is not None and now - self.done[0] < policy.block_ms * SLACK:
@@ -235,9 +236,11 @@ class Invariants:
                 move = f"{operation.old} -> {operation.candidate}"
                 self.fail("no flapping", f"{move} {since} ms after {last.old} -> {last.candidate}")
         if self.ended is not None and self.ended[1].phase is Phase.ABORTED:
-            since = now - self.ended[0]
-            if since < min(policy.retry_ms, policy.block_ms) * SLACK:
-                self.fail("no flapping", f"{since} ms after {self.ended[1].note}")
+            since, tried = now - self.ended[0], self.ended[1]
+            third = operation.old == tried.candidate and operation.candidate != tried.old
+            had_lock = third and tried.note.startswith(Phase.REVOKED)
+            if not had_lock and since < min(policy.retry_ms, policy.block_ms) * SLACK:
+                self.fail("no flapping", f"{since} ms after {tried.note}")
 
     def _proof(self, operation: Operation) -> None:
         """No takeover without proof."""

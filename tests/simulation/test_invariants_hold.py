@@ -15,7 +15,7 @@ from failover.transaction import LEADER, SYNC
 from . import ambushes, drags, restarts, signatures
 from .alone import ALONE, FAULTS, SOON_MS
 from .engine import Violation
-from .incidents import KINDS, Plan, handover, offer, only
+from .incidents import KINDS, Plan, handover, holder, offer, only
 from .rules import MENDED, UNMENDED, UPSTREAM
 from .run import many, one
 from .world import Settings, World
@@ -43,6 +43,7 @@ def test_no_invariant_breaks() -> None:
         ambushes.half_taken,
         ambushes.kept_ahead,
         ambushes.late_promotion,
+        ambushes.lost_before_swap,
         ambushes.stale_offer,
         signatures.signed,
         signatures.unheard,
@@ -132,6 +133,25 @@ def test_a_candidate_that_is_lost_between_the_lock_and_sync_is_replaced_at_once(
     assert world.etcd.data[SYNC].value.leader == "dj-db1"  # it has not come to that
     assert world.until_acknowledged(SOON_MS) < 6000  # 3 s of it for the offer that stands
     assert world.invariants.takeovers == 1
+
+
+@pytest.mark.parametrize("primary", ["dj-db1", "gg-db1"])
+@pytest.mark.parametrize("seed", range(8))
+def test_so_is_the_candidate_of_a_takeover(seed: int, primary: str) -> None:
+    """Our own operation stood in the way until its lease had run out: over 22 s (review)."""
+    world = World(seed, Settings(hazard=0))
+    world.run(5000)
+    if primary != holder(world):
+        offer(world, primary)
+        world.run(15_000)
+    assert holder(world) == primary
+    what, _ = ambushes.lost_before_swap(world, world.engine.rng)
+    assert "took the lock" in what
+    assert world.etcd.data[SYNC].value.leader == primary
+    assert (
+        world.until_acknowledged(SOON_MS) < 6000
+    )  # where it had not emptied its offer yet, 3 s of it for that
+    assert world.invariants.takeovers == 2
 
 
 def test_one_seed_is_one_run() -> None:
