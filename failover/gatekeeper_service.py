@@ -116,6 +116,8 @@ class Gatekeeper:
             self._hold(holding(self.sight, None, self._spent, now, wanted))
         self._steer(wanted, now)
         self._hold(holding(self.sight, self.hold, self._spent, now, self.laid))
+        if self.hold is None and self.console.owed:
+            self._trouble("pooler", self._release())
         self._say(now)
         unsaid = self._said is None or self._said.state is PoolerState.HOLDING
         return (self.hold is not None and unsaid) or (

@@ -30,11 +30,17 @@ class Console:
         self._lock = threading.Lock()
         self._held = threading.Event()
         self._turn = 0
+        self._owed = True  # an earlier process may have left a PAUSE
 
     @property
     def held(self) -> bool:
         """Whether nothing is under way and nothing begins."""
         return self._held.is_set()
+
+    @property
+    def owed(self) -> bool:
+        """Whether PgBouncer may be paused for no hold that stands: a RESUME was not heard."""
+        return self._owed
 
     def hold(self) -> None:
         """Begin to hold; returns at once. See `held`."""
@@ -51,6 +57,7 @@ class Console:
             self._resume()
 
     def _resume(self) -> None:
+        self._owed = True
         connection: Any = psycopg2.connect(self._dsn)
         try:
             connection.autocommit = True
@@ -60,6 +67,7 @@ class Console:
                 raise
         finally:
             connection.close()
+        self._owed = False
 
     def _pause(self, turn: int) -> None:
         """PAUSE, until it is answered or its turn is over; one that comes too late is taken back."""

@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
 
+import psycopg2
 import pytest
 
 from failover import gatekeeper_service
@@ -26,6 +27,8 @@ class World:
 
     told: list[str] = field(default_factory=list)
     held: bool = False
+    deaf: bool = False  # PgBouncer does not answer
+    owed: bool = False
 
     def close(self, host: str) -> None:
         self.told.append(f"close {host}")
@@ -40,6 +43,9 @@ class World:
         self.told.append("hold")
 
     def release(self) -> None:
+        self.owed = self.deaf
+        if self.deaf:
+            raise psycopg2.OperationalError("timeout expired")
         self.told.append("release")
 
     def grant(self, ttl_s: int) -> int:
@@ -89,6 +95,20 @@ def test_a_takeover_holds_then_cuts_and_lets_in_who_accepts_writes(primaries: se
     primaries.add(HOSTS["dj-db2"])
     guard.turn(read=False)
     assert world.told == ["open dj-db2", "believe dj-db2", "release"]
+
+
+def test_a_release_that_was_not_heard_is_said_again(primaries: set[str]) -> None:
+    """Planted: killed in a hold, and PgBouncer did not answer when it began anew: paused for ever."""
+    world = World(deaf=True, owed=True)
+    guard = keeper(world)
+    guard.begin()
+    guard.turn(read=False)
+    assert "release" not in world.told
+    world.deaf = False
+    guard.turn(read=False)
+    assert world.told.count("release") == 1
+    guard.turn(read=False)
+    assert world.told.count("release") == 1
 
 
 class Patroni(BaseHTTPRequestHandler):
