@@ -23,7 +23,8 @@ What Patroni 4.1 does not do by itself, and nothing else; in brackets its module
   (`dragging`).
 - A primary that was offered away takes its lock back only if it can still commit and extend a file
   (`shown_commit`).
-- A planned handover does without Patroni's pauses (`quick_handover`).
+- A planned handover does without Patroni's pauses (`quick_handover`), and stops the old primary only when
+  every pooler holds (`held_first`).
 - After a takeover the third host is soon back in the sync set (`short_naps`).
 - It says of a restart of PostgreSQL that it is one, from beginning to end (`told_restart`).
 - A returning host's unreplicated tail is kept before it is rewound or cloned (`salvage_hook`).
@@ -180,6 +181,7 @@ def _put_in(mode: str, remote: frozenset[str], order: Sequence[str], document: M
         fresh_timeline,
         grown_set,
         held_back,
+        held_first,
         joined_number,
         kept_members,
         kept_offer,
@@ -214,6 +216,7 @@ def _put_in(mode: str, remote: frozenset[str], order: Sequence[str], document: M
     told_restart.install()
     cleaned_beside.install()
     quick_handover.install()
+    held_first.install(order, str(document["scope"]))  # before it waits for what is under way
     # After quick_handover: they look in every loop, also in one that tells nothing.
     if mode != MAX_PERFORMANCE:
         announced.install()

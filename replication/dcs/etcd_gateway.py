@@ -1,9 +1,10 @@
-"""The few calls of etcd's HTTP gateway (v3, JSON) that the steward needs, each bounded in time."""
+"""The few calls of etcd's HTTP gateway (v3, JSON) that replication needs, each bounded in time."""
 
 from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Sequence
 from typing import Any, cast
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
@@ -15,11 +16,11 @@ class EtcdUnanswered(Exception):
     """A member did not answer in time, refused, or answered something else."""
 
 
-def call(url: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
+def call(url: str, path: str, body: dict[str, Any], limit_s: float = TIMEOUT_S) -> dict[str, Any]:
     """POST to a member. Raises EtcdUnanswered."""
     request = Request(url + path, json.dumps(body).encode(), {"Content-Type": "application/json"})
     try:
-        with urlopen(request, timeout=TIMEOUT_S) as answer:
+        with urlopen(request, timeout=limit_s) as answer:
             document: Any = json.load(answer)
     except HTTPError as error:
         with error:
@@ -34,9 +35,37 @@ def call(url: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
 
 def value_of(url: str, key: str) -> str | None:
     """The value of a key, None when the key is not there (a read through a majority)."""
-    answer = call(url, "/v3/kv/range", {"key": base64.b64encode(key.encode()).decode()})
+    answer = call(url, "/v3/kv/range", {"key": _b64(key.encode())})
     rows = answer.get("kvs", [])
-    return base64.b64decode(rows[0]["value"]).decode() if rows else None
+    return _text(rows[0]["value"]) if rows else None
+
+
+def values_below(url: str, prefixes: Sequence[str], limit_s: float) -> list[dict[str, str]]:
+    """For each prefix its keys with their values, all of one revision. Raises EtcdUnanswered."""
+    ranges = [
+        {"request_range": {"key": _b64(prefix.encode()), "range_end": _b64(_behind(prefix))}}
+        for prefix in prefixes
+    ]
+    answer = call(url, "/v3/kv/txn", {"success": ranges}, limit_s)
+    try:
+        rows = [one["response_range"].get("kvs", []) for one in answer["responses"]]
+        return [{_text(row["key"]): _text(row["value"]) for row in found} for found in rows]
+    except (KeyError, TypeError, ValueError) as error:
+        raise EtcdUnanswered(f"{url}: {error!r}") from error
+
+
+def _behind(prefix: str) -> bytes:
+    """The first key behind all that begin with it."""
+    raw = prefix.encode()
+    return raw[:-1] + bytes([raw[-1] + 1])
+
+
+def _b64(raw: bytes) -> str:
+    return base64.b64encode(raw).decode()
+
+
+def _text(encoded: str) -> str:
+    return base64.b64decode(encoded).decode()
 
 
 def leader_id(url: str) -> tuple[str, str | None]:

@@ -7,11 +7,12 @@ the one that was read. Patroni itself is imported when they are put in, not befo
   `fresh_lease`, `cleaned_beside`.
 - The sync set, and when it is in force: `grown_set`, `in_force`, `exchanged_set`, `kept_set`, `steady_set`,
   `sync_swap`, `remote_sync`, `same_timeline`, `dragging` with `flush_watch`.
-- A planned handover: `announced`, `gate`, `kept_offer`, `parting`, `kept_members`, `quick_handover`.
+- A planned handover: `announced`, `gate`, `kept_offer`, `parting`, `kept_members`, `quick_handover`,
+  `held_first`.
 - Timelines, and a host that comes back: `fresh_timeline`, `joined_number`, `rewind_question`,
   `room_to_rewind`, `stray_wal`, `broken_clone`, `salvage_hook`.
 - What Patroni asks, says and waits for: `etcd_home`, `told_restart`, `short_naps`.
 
-May import: hanbat; of replication: `salvage`, `lsn`, and the modules beside these folders, but not the
+May import: hanbat; of replication: `salvage`, `lsn`, `dcs`, and the modules beside these folders, but not the
 launcher.
 """

@@ -31,7 +31,7 @@ launcher._launch(Path(sys.argv[1]))
 def test_everything_is_put_in_one_after_the_other(tmp_path: Path, mode: str) -> None:
     """Planted: a function wrapped twice, and the first wrapper hid its parameters from the second."""
     config = tmp_path / "patroni.yml"
-    config.write_text("etcd3: {hosts: ['127.0.0.1:2379']}")
+    config.write_text("{scope: hanbat, etcd3: {hosts: ['127.0.0.1:2379']}}")
     environment = {
         "HANBAT_PROTECTION_MODE": mode,
         "HANBAT_REMOTE_MEMBERS": "gg-db1",
