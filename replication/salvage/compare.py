@@ -9,6 +9,7 @@ same, whose it is among them; its rows are those that the same transaction wrote
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from replication.salvage.wal import parse_lsn
 
 SOCKETS = Path("/run/postgresql")
 QUERY_S = 30.0
+REJOIN_NAP_S = 10.0
 Row = Mapping[str, Any]
 NOT_NAMED = Words("", "")
 STATE = """
@@ -75,18 +77,35 @@ def state(server: Local) -> State:
     )
 
 
+def apart(now: State, old_timeline: int) -> str:
+    """Empty when this host has rejoined: it streams from a new primary, or is that itself; else why not."""
+    if now.timeline is None:
+        return "this host does not stream from a primary"
+    if now.timeline <= old_timeline:
+        return f"this host is on timeline {now.timeline}, no new one"
+    return ""
+
+
 def follows(now: State, old_timeline: int, heard: int | None) -> str:
     """Empty when this host knows the new primary's rows; else why not.
 
     `heard` is the primary's end when we first looked: what it had sent by then must have been replayed.
     """
-    if now.timeline is None:
-        return "this host does not stream from a primary"
-    if now.timeline <= old_timeline:
-        return f"this host is on timeline {now.timeline}, no new one"
+    why = apart(now, old_timeline)
+    if why:
+        return why
     if now.recovering and (now.sent is None or now.lsn < (heard or now.sent)):
         return "this host has not replayed yet what the primary sent"
     return ""
+
+
+def wait_for_rejoin(look: Callable[[], State], old_timeline: int, sleep: Callable[[float], None]) -> None:
+    """Until this host streams from a new primary, however long its rewind or clone takes."""
+    while True:
+        with contextlib.suppress(ProgramFailed):
+            if not apart(look(), old_timeline):
+                return
+        sleep(REJOIN_NAP_S)
 
 
 def wait_to_follow(

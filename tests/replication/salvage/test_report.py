@@ -11,10 +11,12 @@ from replication.salvage.compare import (
     NOT_NAMED,
     NotComparable,
     State,
+    apart,
     follows,
     judge,
     lookup_sql,
     requests_of,
+    wait_for_rejoin,
     wait_to_follow,
 )
 from replication.salvage.records import Table, changed, rows_sql
@@ -170,6 +172,30 @@ def test_values_do_not_leave_the_text_of_a_lookup() -> None:
 )
 def test_when_a_host_knows_the_new_primarys_rows(now: State, heard: int | None, ready: bool) -> None:
     assert (follows(now, 1, heard) == "") is ready
+
+
+def test_a_host_that_has_rejoined_streams_from_a_new_primary() -> None:
+    assert apart(State(True, 80, 90, 2), 1) == "", "what was sent need not be replayed yet"
+    assert apart(State(False, 90, None, 2), 1) == "", "it is the new primary itself"
+    assert "no new one" in apart(State(True, 90, 90, 1), 1)
+    assert "does not stream" in apart(State(True, 90, None, None), 1)
+
+
+def test_the_rejoin_is_waited_for_without_a_limit_and_seldom_looked_at() -> None:
+    now = 0.0
+
+    def look() -> State:
+        if now < 7200:
+            raise ProgramFailed("no server: the clone takes two hours")
+        return State(True, 10, 20, 2)
+
+    def sleep(nap_s: float) -> None:
+        nonlocal now
+        assert nap_s >= 10
+        now += nap_s
+
+    wait_for_rejoin(look, 1, sleep)
+    assert 7200 <= now < 7200 + 60
 
 
 def test_waiting_to_follow_is_bounded_and_says_why() -> None:
