@@ -11,13 +11,14 @@ Read in Patroni 4.1. Three functions are wrapped, and nothing in them is changed
 
 A crash recovery in single user mode and a start as a standby go on after the tail and destroy none of it.
 All three run in Patroni's background thread, so its loop goes on. A thread of ours then waits until this
-host follows the new primary, and looks the rows up there.
+host streams from the new primary, however long the rewind or clone takes, and looks the rows up there.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +27,7 @@ from typing import Any, Protocol, cast
 from hanbat.errors import HanbatError
 from replication.mends.wrapping import known
 from replication.salvage import keeping
-from replication.salvage.compare import Local
+from replication.salvage.compare import Local, state, wait_for_rejoin
 from replication.salvage.server import Programs
 from replication.salvage.settings import Settings
 from replication.salvage.store import Manifest, Store
@@ -78,6 +79,7 @@ class Salvager:
     programs: Programs
     in_background: Callable[[Callable[[], None]], None]
     _looked_at: set[tuple[int, int]] = field(default_factory=set[tuple[int, int]])
+    _awaited: set[str] = field(default_factory=set[str])
 
     def before(self, postgresql: Postgresql, step: str, leader: Callable[[], Leader | None]) -> None:
         """Saves the tail unless this data directory was looked at already. Raises nothing."""
@@ -100,8 +102,16 @@ class Salvager:
 
     def compare_later(self, manifest: Manifest) -> None:
         """Looks the rows up, in the background, once this host follows the new primary."""
+        if manifest.id in self._awaited:
+            return  # a clone that is tried again and again keeps one tail, and needs one thread
+        self._awaited.add(manifest.id)
         store = Store(self.settings.folder)
-        self.in_background(lambda: look_up(store, manifest, self.programs, self.settings))
+
+        def work() -> None:
+            look_up(store, manifest, self.programs, self.settings)
+            self._awaited.discard(manifest.id)
+
+        self.in_background(work)
 
     def compare_what_is_left(self) -> None:
         """The same for salvages whose comparison a restart of Patroni has cut off."""
@@ -128,16 +138,25 @@ def _identity(directory: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def look_up(store: Store, manifest: Manifest, programs: Programs, settings: Settings) -> None:
-    """Compares and says what came of it; nothing is raised in a thread."""
+def look_up(
+    store: Store,
+    manifest: Manifest,
+    programs: Programs,
+    settings: Settings,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Compares after the rejoin and says what came of it; nothing is raised in a thread."""
+    here = Local(programs)
+    logger.info("salvage %s: compared once this host streams from the new primary", manifest.id)
     try:
-        verdict = keeping.look_up(store, manifest.id, Local(programs), settings, settings.compare_s)
+        wait_for_rejoin(lambda: state(here), manifest.timeline, sleep)
+        verdict = keeping.look_up(store, manifest.id, here, settings, settings.compare_s)
     except HanbatError as error:
         logger.error("salvage %s: not compared with the new primary: %s", manifest.id, error)
     except Exception:
         logger.exception("salvage %s: not compared with the new primary", manifest.id)
     else:
-        level = logging.INFO if verdict is not keeping.Verdict.MISSING else logging.ERROR
+        level = logging.INFO if verdict is keeping.Verdict.PRESENT else logging.ERROR
         logger.log(level, "salvage %s: %s: hanbat salvage show %s", manifest.id, verdict, manifest.id)
 
 

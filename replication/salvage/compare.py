@@ -1,12 +1,15 @@
 """Whether the new primary has the rows of a salvage: looked up on this host once it follows that primary.
 
 No other host and no further right is needed: a standby that streams from the new primary and has replayed
-what that had sent knows its rows. Rows are looked up by primary key, and by the column that names the request
-(a client that was not answered sends the same request again, and gets a new row under a new key).
+what that had sent knows its rows. Rows are looked up by primary key, and by the request that wrote them: a
+client that was not answered sends the same one again, and gets a new row under a new key. The request is
+found in the table of answered requests that the settings name, by all the columns that make two requests the
+same, whose it is among them; its rows are those that the same transaction wrote (`xmin`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,10 +19,14 @@ from typing import Any
 from hanbat.errors import Exit, HanbatError
 from replication.salvage.records import quoted
 from replication.salvage.server import ProgramFailed, Programs
+from replication.salvage.settings import Words
 from replication.salvage.wal import parse_lsn
 
 SOCKETS = Path("/run/postgresql")
 QUERY_S = 30.0
+REJOIN_NAP_S = 10.0
+Row = Mapping[str, Any]
+NOT_NAMED = Words("", "")
 STATE = """
 SELECT jsonb_build_object('recovering', pg_is_in_recovery(),
     'lsn', CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END::text,
@@ -70,18 +77,35 @@ def state(server: Local) -> State:
     )
 
 
+def apart(now: State, old_timeline: int) -> str:
+    """Empty when this host has rejoined: it streams from a new primary, or is that itself; else why not."""
+    if now.timeline is None:
+        return "this host does not stream from a primary"
+    if now.timeline <= old_timeline:
+        return f"this host is on timeline {now.timeline}, no new one"
+    return ""
+
+
 def follows(now: State, old_timeline: int, heard: int | None) -> str:
     """Empty when this host knows the new primary's rows; else why not.
 
     `heard` is the primary's end when we first looked: what it had sent by then must have been replayed.
     """
-    if now.timeline is None:
-        return "this host does not stream from a primary"
-    if now.timeline <= old_timeline:
-        return f"this host is on timeline {now.timeline}, no new one"
+    why = apart(now, old_timeline)
+    if why:
+        return why
     if now.recovering and (now.sent is None or now.lsn < (heard or now.sent)):
         return "this host has not replayed yet what the primary sent"
     return ""
+
+
+def wait_for_rejoin(look: Callable[[], State], old_timeline: int, sleep: Callable[[float], None]) -> None:
+    """Until this host streams from a new primary, however long its rewind or clone takes."""
+    while True:
+        with contextlib.suppress(ProgramFailed):
+            if not apart(look(), old_timeline):
+                return
+        sleep(REJOIN_NAP_S)
 
 
 def wait_to_follow(
@@ -108,51 +132,87 @@ def wait_to_follow(
         sleep(1.0)
 
 
-def lookup_sql(table: str, key: Sequence[str], repeat_key: str, rows: Sequence[Mapping[str, Any]]) -> str:
-    """For rows of one table: `[number, how, row found]`, by primary key and by the request's column."""
+def requests_of(decoded: Row, table: str) -> list[Row | None]:
+    """For each record the request that its transaction answered: empty when none; None when not known."""
+    whole = bool(table) and not any(one.startswith(f"{table}: ") for one in decoded.get("unread", ()))
+    answered: dict[int, list[Row]] = {}
+    for record in decoded["records"]:
+        if record["table"] == table:
+            answered.setdefault(record["xid"], []).append(record["row"])
+
+    def only(rows: Sequence[Row]) -> Row | None:
+        if not rows:
+            return {} if whole else None
+        return rows[0] if len(rows) == 1 else None  # which of several wrote a row is not known
+
+    return [only(answered.get(record["xid"], ())) for record in decoded["records"]]
+
+
+def target(table: str) -> str:
+    """`schema.table` as an SQL name."""
     schema, _, name = table.partition(".")
-    target = f"{quoted(schema)}.{quoted(name)}"
-    text = json.dumps(list(rows), ensure_ascii=False).replace("'", "''")
-    asked = f"json_populate_recordset(NULL::{target}, E'{text.replace(chr(92), chr(92) * 2)}'::json)"
-    ways = [("key", key)] if key else []
-    if repeat_key and rows and repeat_key in rows[0]:
-        ways.append(("request", (repeat_key,)))
-    parts = [
-        f"SELECT jsonb_build_array(k.ordinality - 1, '{how}', to_jsonb(t)) "
-        f"FROM {asked} WITH ORDINALITY k JOIN ONLY {target} t ON "
-        + " AND ".join(f"t.{quoted(one)} = k.{quoted(one)}" for one in columns)
-        for how, columns in ways
-    ]
-    return " UNION ALL ".join(parts)
+    return f"{quoted(schema)}.{quoted(name)}"
 
 
-def judge(
-    row: Mapping[str, Any], key: Sequence[str], repeat_key: str, found: Sequence[Any]
-) -> dict[str, Any]:
-    """State of one row: same, again (the request was sent again), or missing; and in what it differs."""
+def asked(table: str, rows: Sequence[Row]) -> str:
+    """Rows as a source `k` of a query, numbered; a column that a row does not have is NULL."""
+    text = json.dumps(list(rows), ensure_ascii=False).replace("'", "''").replace("\\", "\\\\")
+    return f"json_populate_recordset(NULL::{target(table)}, E'{text}'::json) WITH ORDINALITY k"
+
+
+def equal(one: str, columns: Sequence[str]) -> str:
+    return " AND ".join(f"{one}.{quoted(column)} = k.{quoted(column)}" for column in columns)
+
+
+def lookup_sql(
+    table: str, key: Sequence[str], rows: Sequence[Row], requests: Words, sent: Sequence[Row | None]
+) -> str:
+    """For rows of one table: `[number, how, row found]`, by primary key and by the request that wrote it."""
+    ways: list[tuple[str, str]] = []
+    if key:
+        ways.append(("key", f"{asked(table, rows)} JOIN ONLY {target(table)} t ON {equal('t', key)}"))
+    if any(sent):
+        known = asked(requests.table, [one or {} for one in sent])
+        again = f"{known} JOIN ONLY {target(requests.table)} q ON {equal('q', requests.request)}"
+        ways.append(("request", f"{again} JOIN ONLY {target(table)} t ON t.xmin = q.xmin"))
+    return " UNION ALL ".join(
+        f"SELECT jsonb_build_array(k.ordinality - 1, '{how}', to_jsonb(t)) FROM {source}"
+        for how, source in ways
+    )
+
+
+def judge(row: Row, found: Sequence[Any], *, request_known: bool) -> dict[str, Any]:
+    """State of one row: same, again (the request was sent again), missing or unknown; and in what it differs.
+
+    A row that is not there may be there under another key: that it is missing can be said only where it is
+    known which request wrote it, or that none did.
+    """
     by_key = [one for how, one in found if how == "key"]
     if any(one == row for one in by_key):
         return {"state": "same", "differs": {}, "key_taken": False}
-    taken = any(repeat_key not in row or one.get(repeat_key) != row[repeat_key] for one in by_key)
     again = [one for how, one in found if how == "request"]
+    taken = any(one not in again for one in by_key)
     if not again:
-        return {"state": "missing", "differs": {}, "key_taken": taken}
+        return {"state": "missing" if request_known else "unknown", "differs": {}, "key_taken": taken}
     differences = [
         {name: [row[name], one.get(name)] for name in row if one.get(name) != row[name]} for one in again
     ]
     return {"state": "again", "differs": min(differences, key=len), "key_taken": taken}
 
 
-def compare(server: Local, records: Sequence[Mapping[str, Any]], repeat_key: str) -> list[dict[str, Any]]:
+def compare(server: Local, decoded: Row, requests: Words | None) -> list[dict[str, Any]]:
     """One answer for each record, in order; `unknown` where nothing could be looked up."""
+    records: Sequence[Row] = decoded["records"]
+    named = requests or NOT_NAMED
+    sent = requests_of(decoded, named.table)
     groups: dict[tuple[str, str], list[int]] = {}
     for number, record in enumerate(records):
         groups.setdefault((record["database"], record["table"]), []).append(number)
     answers: dict[int, dict[str, Any]] = {}
     for (database, table), numbers in groups.items():
-        rows: list[Mapping[str, Any]] = [records[number]["row"] for number in numbers]
+        rows: list[Row] = [records[number]["row"] for number in numbers]
         key = tuple(records[numbers[0]]["key"])
-        sql = lookup_sql(table, key, repeat_key, rows)
+        sql = lookup_sql(table, key, rows, named, [sent[number] for number in numbers])
         try:
             lines = server.psql(sql, database) if sql else None
         except ProgramFailed:
@@ -163,6 +223,7 @@ def compare(server: Local, records: Sequence[Mapping[str, Any]], repeat_key: str
         for position, number in enumerate(numbers):
             answer: dict[str, Any] = {"state": "unknown", "differs": {}, "key_taken": False}
             if lines is not None:
-                answer = judge(rows[position], key, repeat_key, found.get(position, []))
+                request_known = sent[number] is not None
+                answer = judge(rows[position], found.get(position, []), request_known=request_known)
             answers[number] = {"n": number, **answer}
     return [answers[number] for number in range(len(records))]

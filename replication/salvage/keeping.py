@@ -286,7 +286,7 @@ def look_up(store: Store, salvage: str, server: Local, settings: Settings, limit
     seen = wait_to_follow(
         lambda: state(server), manifest.timeline, limit_s=limit_s, clock=time.monotonic, sleep=time.sleep
     )
-    rows = compare(server, decoded["records"], settings.repeat_key)
+    rows = compare(server, decoded, settings.requests)
     told = {
         "at": utc_now().isoformat(timespec="seconds"), "host": manifest.host,
         "lsn": wal.format_lsn(seen.lsn), "timeline": seen.timeline, "rows": rows,

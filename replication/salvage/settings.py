@@ -43,11 +43,13 @@ class Words:
     """What an operator calls the rows of one table, and the SQL that tells whose they are.
 
     `detail` is a query of one JSON object about the row `t`; the order of the tables is that of the report.
+    `request` stands at the table of answered requests: the columns that make two requests the same.
     """
 
     table: str
     title: str
     detail: str = ""
+    request: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,6 @@ class Settings:
     compare_s: int = 300
     bin_dir: Path = Path("/usr/lib/postgresql/15/bin")
     hosts: Mapping[str, str] = field(default_factory=dict[str, str])  # names by address
-    repeat_key: str = ""  # the column by which a request that was sent again is known
     tables: tuple[Words, ...] = ()
     complaints: tuple[str, ...] = field(default=())
 
@@ -74,6 +75,11 @@ class Settings:
             if one.table == table:
                 return one
         return Words(table, table.rpartition(".")[2].replace("_", " "))
+
+    @property
+    def requests(self) -> Words | None:
+        """The table of answered requests; None when nobody named it."""
+        return next((one for one in self.tables if one.request), None)
 
     def rank(self, table: str) -> int:
         """Place of a table in the report; those that nobody described come after the described ones."""
@@ -107,19 +113,20 @@ def parse(document: object) -> Settings:
         if words:
             tables.append(words)
         else:
-            complaints.append(f"no table and title: {one!r}")
+            complaints.append(f"no table and title, or request is no list: {one!r}")
     return Settings(
         folder=Path(folder), bin_dir=Path(bin_dir), hosts=hosts,
-        repeat_key=str(data.get("repeat_key") or ""), tables=tuple(tables), complaints=tuple(complaints),
-        **values,
+        tables=tuple(tables), complaints=tuple(complaints), **values,
     )  # fmt: skip
 
 
 def _words(document: object) -> Words | None:
     row = _mapping(document)
-    if "table" not in row or "title" not in row:
+    request = row.get("request", [])
+    if "table" not in row or "title" not in row or not isinstance(request, list):
         return None
-    return Words(str(row["table"]), str(row["title"]), str(row.get("detail") or "").strip())
+    columns = tuple(map(str, cast(Sequence[object], request)))
+    return Words(str(row["table"]), str(row["title"]), str(row.get("detail") or "").strip(), columns)
 
 
 def described_tables() -> tuple[Words, ...]:

@@ -25,9 +25,14 @@ from replication.mends.salvage_hook import (
 )
 from replication.mends.wrapping import ReplacedFunctionChanged
 from replication.salvage import keeping
-from replication.salvage.server import Programs
+from replication.salvage.compare import State
+from replication.salvage.report import Verdict
+from replication.salvage.server import ProgramFailed, Programs
 from replication.salvage.settings import Settings
+from replication.salvage.store import Manifest, Store
 from replication.salvage.tail import Leader
+
+from ..salvage.test_store import PLAIN
 
 
 @dataclass
@@ -206,6 +211,53 @@ def test_an_unknown_patroni_is_refused_and_left_as_it_is(
     with pytest.raises(ReplacedFunctionChanged):
         install(Settings(folder=tmp_path))
     assert Rewind.pg_rewind is before
+
+
+def test_the_time_to_compare_begins_with_the_rejoin(salvager, monkeypatch, caplog) -> None:
+    """Planted: it ran from before the clone, and a long one used it up: nobody was told what is missing."""
+    events: list[str] = []
+    answers = [State(True, 5, None, None), State(True, 5, 9, PLAIN.timeline), State(True, 5, 9, 9)]
+
+    def look(_: object) -> State:
+        if events.count("nap") < 100:
+            raise ProgramFailed("no server: the clone takes its time")
+        return answers.pop(0)
+
+    def compared(store: Store, salvage: str, local: object, settings: Settings, limit_s: float) -> Verdict:
+        events.append(f"compared within {limit_s} s")
+        return Verdict.MISSING
+
+    monkeypatch.setattr(salvage_hook, "state", look)
+    monkeypatch.setattr(salvage_hook.keeping, "look_up", compared)
+    store = Store(salvager.settings.folder)
+    salvage_hook.look_up(store, PLAIN, salvager.programs, salvager.settings, lambda _: events.append("nap"))
+    assert events == ["nap"] * 102 + ["compared within 300 s"]
+    assert str(Verdict.MISSING) in caplog.text
+
+
+def test_a_step_that_is_tried_again_starts_no_second_thread(salvager, monkeypatch) -> None:
+    started: list[Any] = []
+    salvager.in_background = started.append
+    compared: list[Manifest] = []
+    monkeypatch.setattr(salvage_hook, "look_up", lambda store, manifest, *_: compared.append(manifest))
+    salvager.compare_later(PLAIN)
+    salvager.compare_later(PLAIN)
+    assert len(started) == 1
+    started[0]()
+    salvager.compare_later(PLAIN)
+    assert (compared, len(started)) == ([PLAIN], 2)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "level"),
+    [(Verdict.PRESENT, "INFO"), (Verdict.MISSING, "ERROR"), (Verdict.UNKNOWN, "ERROR")],
+)
+def test_only_rows_that_are_all_there_are_no_error(salvager, monkeypatch, caplog, verdict, level) -> None:
+    monkeypatch.setattr(salvage_hook, "state", lambda _: State(True, 9, 9, 9))
+    monkeypatch.setattr(salvage_hook.keeping, "look_up", lambda *_: verdict)
+    with caplog.at_level(logging.INFO):
+        salvage_hook.look_up(Store(Path("x")), PLAIN, salvager.programs, salvager.settings)
+    assert caplog.records[-1].levelname == level
 
 
 def test_old_evidence_never_keeps_patroni_from_starting(salvager, tmp_path: Path, caplog) -> None:

@@ -7,10 +7,22 @@ from typing import Any
 
 import pytest
 
-from replication.salvage.compare import NotComparable, State, follows, judge, lookup_sql, wait_to_follow
+from replication.salvage.compare import (
+    NOT_NAMED,
+    NotComparable,
+    State,
+    apart,
+    follows,
+    judge,
+    lookup_sql,
+    requests_of,
+    wait_for_rejoin,
+    wait_to_follow,
+)
 from replication.salvage.records import Table, changed, rows_sql
 from replication.salvage.report import Verdict, headline, report, verdict
 from replication.salvage.server import ProgramFailed
+from replication.salvage.settings import Words
 from replication.salvage.wal import Commit, Tail
 
 from .test_store import PLAIN
@@ -91,24 +103,59 @@ ROW = {"id": 7, "amount": 500, "request_key": "k"}
         ([("request", {**ROW, "id": 9})], "again", False),
         ([("key", {**ROW, "request_key": "other"}), ("request", {**ROW, "id": 9})], "again", True),
         ([("key", {**ROW, "amount": 501}), ("request", {**ROW, "amount": 501})], "again", False),
+        # The words of its key alone tell nothing: another party may have chosen the same ones.
+        ([("key", {**ROW, "amount": 501})], "missing", True),
         ([], "missing", False),
     ],
 )
 def test_what_became_of_a_row(found: list[Any], state: str, taken: bool) -> None:
-    answer = judge(ROW, ("id",), "request_key", found)
+    answer = judge(ROW, found, request_known=True)
     assert (answer["state"], answer["key_taken"]) == (state, taken)
 
 
+@pytest.mark.parametrize(("found", "state"), [([("key", ROW)], "same"), ([], "unknown")])
+def test_a_row_whose_request_is_not_known_is_not_told_as_missing(found: list[Any], state: str) -> None:
+    assert judge(ROW, found, request_known=False)["state"] == state
+
+
+REQUEST: dict[str, Any] = {
+    **RECORD, "table": "a.request", "row": {"party_id": 4, "request_key": "k"}, "key": {},
+}  # fmt: skip
+OTHER = {**RECORD, "xid": 801}
+
+
+@pytest.mark.parametrize(
+    ("records", "unread", "expected"),
+    [
+        ([RECORD, REQUEST], [], [REQUEST["row"], REQUEST["row"]]),
+        ([OTHER, REQUEST], [], [{}, REQUEST["row"]]),  # nobody asked for what another transaction wrote
+        ([OTHER, REQUEST], ["a.request: the time was up"], [None, REQUEST["row"]]),
+        ([OTHER], ["a.request_log: the time was up"], [{}]),
+        ([RECORD, REQUEST, REQUEST], [], [None, None, None]),  # which of the two wrote the row?
+    ],
+)
+def test_the_request_of_a_row_is_that_of_its_transaction(records, unread, expected) -> None:
+    assert requests_of({"records": records, "unread": unread}, "a.request") == expected
+
+
+def test_where_nobody_named_the_table_of_requests_none_is_known() -> None:
+    assert requests_of({"records": [RECORD, REQUEST], "unread": []}, "") == [None, None]
+
+
 def test_a_repeated_request_tells_in_what_it_differs() -> None:
-    answer = judge(ROW, ("id",), "request_key", [("request", {**ROW, "id": 9, "amount": 400})])
+    answer = judge(ROW, [("request", {**ROW, "id": 9, "amount": 400})], request_known=True)
     assert answer["differs"] == {"id": [7, 9], "amount": [500, 400]}
 
 
 def test_values_do_not_leave_the_text_of_a_lookup() -> None:
-    sql = lookup_sql("procurement.payment", ("id",), "", [{"id": 1, "note": "it's \\ a 'quote'"}])
+    odd = {"id": 1, "note": "it's \\ a 'quote'"}
+    sql = lookup_sql("procurement.payment", ("id",), [odd], NOT_NAMED, [{}])
     assert "it''s" in sql
     assert "\\\\\\\\" in sql  # JSON doubles a backslash, E'' doubles it again
-    assert lookup_sql("procurement.x", (), "", [{"a": 1}]) == ""
+    assert lookup_sql("procurement.x", (), [{"a": 1}], NOT_NAMED, [None]) == ""
+    by_request = lookup_sql("procurement.x", (), [{"a": 1}], Words("a.request", "", "", ("party_id",)), [odd])
+    assert "it''s" in by_request
+    assert '"party_id" = k."party_id"' in by_request
 
 
 @pytest.mark.parametrize(
@@ -125,6 +172,30 @@ def test_values_do_not_leave_the_text_of_a_lookup() -> None:
 )
 def test_when_a_host_knows_the_new_primarys_rows(now: State, heard: int | None, ready: bool) -> None:
     assert (follows(now, 1, heard) == "") is ready
+
+
+def test_a_host_that_has_rejoined_streams_from_a_new_primary() -> None:
+    assert apart(State(True, 80, 90, 2), 1) == "", "what was sent need not be replayed yet"
+    assert apart(State(False, 90, None, 2), 1) == "", "it is the new primary itself"
+    assert "no new one" in apart(State(True, 90, 90, 1), 1)
+    assert "does not stream" in apart(State(True, 90, None, None), 1)
+
+
+def test_the_rejoin_is_waited_for_without_a_limit_and_seldom_looked_at() -> None:
+    now = 0.0
+
+    def look() -> State:
+        if now < 7200:
+            raise ProgramFailed("no server: the clone takes two hours")
+        return State(True, 10, 20, 2)
+
+    def sleep(nap_s: float) -> None:
+        nonlocal now
+        assert nap_s >= 10
+        now += nap_s
+
+    wait_for_rejoin(look, 1, sleep)
+    assert 7200 <= now < 7200 + 60
 
 
 def test_waiting_to_follow_is_bounded_and_says_why() -> None:

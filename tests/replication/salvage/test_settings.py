@@ -46,6 +46,7 @@ def test_what_is_wrong_is_told_and_not_used() -> None:
     found = parse({"limits": {"save_s": 0, "decode_s": "soon", "wal_mb": 64}, "tables": [{"title": "x"}]})
     assert (found.save_s, found.decode_s, found.wal_mb) == (60, 60, 64)
     assert len(found.complaints) == 3
+    assert parse({"tables": [{"table": "a.b", "title": "b", "request": "party_id"}]}).requests is None
     assert parse(None).complaints
 
 
@@ -64,6 +65,22 @@ def test_every_table_of_the_application_has_words_and_payments_come_first() -> N
     assert set(described) == made
     assert described[:2] == ["procurement.subcontract_payment", "procurement.payment"]
     assert Settings(tables=described_tables()).rank("procurement.unknown") == len(described)
+
+
+def test_a_request_is_known_by_the_whole_primary_key_of_its_table() -> None:
+    sql = (ROOT / "app/migrations/versions/r0001_core.sql").read_text(encoding="utf-8")
+    requests = Settings(tables=described_tables()).requests
+    assert requests is not None
+    found = re.search(rf"CREATE TABLE {requests.table} \(.*?PRIMARY KEY \(([^)]*)\)", sql, re.DOTALL)
+    assert found is not None
+    assert set(found[1].split(", ")) < set(requests.request)
+
+
+def test_the_application_writes_a_request_and_its_rows_without_a_savepoint() -> None:
+    """A subtransaction has a number of its own: its rows would never be found by their request."""
+    subtransaction = re.compile(r"\bSAVEPOINT\b|\bEXCEPTION\s+WHEN\b", re.IGNORECASE)
+    for path in (*(ROOT / "app").rglob("*.py"), *(ROOT / "app").rglob("*.sql")):
+        assert not subtransaction.search(path.read_text(encoding="utf-8")), path
 
 
 @pytest.mark.parametrize("table", ["public.sub_order"])
