@@ -33,6 +33,8 @@ from failover.view import NotSeen
 
 READ_S = 1.0  # etcd is read at least so often
 HURRY_S = 0.05  # between two looks while a hold or a new primary is waited for: each costs the new one
+PAUSE_S = 0.01  # between two looks at an unanswered PAUSE: the old primary's stop waits for the word
+HOLDING_MS = 150  # a PAUSE that is answered sooner is told of once, and not as one that waits before
 ANSWER_S = 0.3
 LEASE_TTL_S = 4
 REPEAT_MS = 2000  # the steering is laid onto HAProxy again: it may have been started anew
@@ -105,6 +107,11 @@ class Gatekeeper:
         self._trouble("haproxy", self._lay(OPEN_ALL))
         self._trouble("pooler", self._release())
 
+    @property
+    def pausing(self) -> bool:
+        """Whether all that it waits for is its own pooler's PAUSE: a look at that costs nobody anything."""
+        return self.hold is not None and not self.console.held and self.believed == self.laid.open
+
     def turn(self, *, read: bool) -> bool:
         """Whether something is waited for, so that the next turn should follow at once."""
         if read:
@@ -119,7 +126,7 @@ class Gatekeeper:
         if self.hold is None and self.console.owed:
             self._trouble("pooler", self._release())
         self._say(now)
-        unsaid = self._said is None or self._said.state is PoolerState.HOLDING
+        unsaid = self._said is None or self._said.state is not PoolerState.HELD
         return (self.hold is not None and unsaid) or (
             self.laid.open is not None and self.believed != self.laid.open
         )
@@ -200,10 +207,12 @@ class Gatekeeper:
 
     def _say(self, now: int) -> None:
         """Publish when something changed, and keep the lease."""
+        soon = False
         if self.hold is None:
             state = PoolerState.OPEN
         else:
             state = PoolerState.HELD if self.console.held else PoolerState.HOLDING
+            soon = state is PoolerState.HOLDING and now - self.hold.since_ms < HOLDING_MS
         word = Pooler(self.config.me, state, self.hold.id if self.hold else "", self.laid.open or "")
         try:
             if not self._lease:
@@ -211,7 +220,7 @@ class Gatekeeper:
             elif now - self._kept_ms >= 1000:
                 self.dcs.keep_alive(self._lease)
                 self._kept_ms = now
-            if word != self._said:
+            if word != self._said and not soon:
                 self.dcs.write(Transaction((), (Put(POOLER + word.host, encode(word), self._lease),)))
                 self._said = word
         except LeaseGone:
@@ -242,7 +251,7 @@ def run(keeper: Gatekeeper, bell: Bell) -> None:
     """Turns until the process is ended."""
     hurry, read_at = True, 0.0
     while True:
-        rang = bell.wait(HURRY_S if hurry else READ_S)
+        rang = bell.wait(PAUSE_S if keeper.pausing else HURRY_S if hurry else READ_S)
         now = time.monotonic()
         read = rang or now - read_at >= READ_S
         read_at = now if read else read_at

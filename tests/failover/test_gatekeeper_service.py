@@ -16,7 +16,9 @@ import pytest
 from failover import gatekeeper_service
 from failover.gatekeeper import Sight
 from failover.gatekeeper_service import Config, Gatekeeper, accepts_writes
+from failover.handover import Handover
 from failover.observer import monotonic_ms
+from failover.transaction import Put, Transaction
 
 HOSTS = {"dj-db1": "10.0.0.1", "dj-db2": "10.0.0.2", "gg-db1": "10.0.0.3"}
 
@@ -29,6 +31,7 @@ class World:
     held: bool = False
     deaf: bool = False  # PgBouncer does not answer
     owed: bool = False
+    said: list[str] = field(default_factory=list)  # to etcd, of its pooler
 
     def close(self, host: str) -> None:
         self.told.append(f"close {host}")
@@ -53,7 +56,8 @@ class World:
 
     def keep_alive(self, lease: int) -> None: ...
 
-    def write(self, transaction: object) -> int:
+    def write(self, transaction: Transaction) -> int:
+        self.said += [json.loads(put.value)["state"] for put in transaction.changes if isinstance(put, Put)]
         return 1
 
 
@@ -95,6 +99,29 @@ def test_a_takeover_holds_then_cuts_and_lets_in_who_accepts_writes(primaries: se
     primaries.add(HOSTS["dj-db2"])
     guard.turn(read=False)
     assert world.told == ["open dj-db2", "believe dj-db2", "release"]
+
+
+def test_a_pause_that_is_soon_answered_is_told_of_once(
+    primaries: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old primary's stop waits for the word `held`: another write to etcd before it is in its way."""
+    now_ms = [1_000_000]
+    monkeypatch.setattr(gatekeeper_service, "monotonic_ms", lambda: now_ms[0])
+    for answered_ms, told in ((20, ["open", "held"]), (400, ["open", "holding", "held"])):
+        world = World()
+        guard = keeper(world)
+        primaries.add(HOSTS["dj-db1"])
+        guard.sight = Sight("dj-db1", None, now_ms[0])
+        guard.turn(read=False)
+        began_ms = now_ms[0]
+        guard.sight = Sight("dj-db1", Handover("h1", "dj-db1", "gg-db1", 9000), began_ms)
+        while not world.held:
+            assert guard.turn(read=False)
+            assert guard.pausing
+            now_ms[0] += 10
+            world.held = now_ms[0] - began_ms >= answered_ms
+        assert not guard.turn(read=False)
+        assert world.said == told
 
 
 def test_a_release_that_was_not_heard_is_said_again(primaries: set[str]) -> None:
