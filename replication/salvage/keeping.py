@@ -38,7 +38,17 @@ from replication.salvage.store import (
     copy_segments,
     write,
 )
-from replication.salvage.tail import Beyond, Control, Leader, Parted, beyond, control, own_history, parted
+from replication.salvage.tail import (
+    Beyond,
+    Control,
+    Leader,
+    Parted,
+    all_segments,
+    beyond,
+    control,
+    own_history,
+    parted,
+)
 
 logger = logging.getLogger(__name__)
 MB = 1 << 20
@@ -115,7 +125,7 @@ def _save(
 ) -> Manifest:
     """Writes the evidence without the rows. Raises OSError."""
     half = store.begin(manifest.id)
-    copied = _copy(source, found, half, settings, began)
+    copied = _copy(manifest, source, found, half, settings, began)
     manifest = _with_segments(manifest, copied, time.monotonic() - began)
     write(half / "controldata.txt", known.text + "\n")
     write(half / REPORT, report(manifest, None, None))
@@ -139,7 +149,7 @@ def _is_same(old: Manifest, new: Manifest, found: Beyond) -> bool:
     if old.key != new.key or new.tail_bytes == 0:
         return False
     names = {*(segment.name for segment in old.segments), *old.left_out}
-    return new.end_lsn is not None or names == set(found.files.values())
+    return new.end_lsn is not None or names == set(found.names)
 
 
 def _again(store: Store, old: Manifest) -> Manifest:
@@ -158,7 +168,11 @@ def _again(store: Store, old: Manifest) -> Manifest:
 def _look(
     source: Source, leader: Leader | None, known: Control, programs: Programs, settings: Settings
 ) -> tuple[Beyond, Parted]:
-    """What is beyond the parting; with an unknown parting, beyond the latest checkpoint's redo position."""
+    """What is beyond the parting.
+
+    With an unknown one, what is beyond the latest checkpoint's redo position: but the parting may lie far
+    before that (a shutdown's checkpoint is the end of the WAL), so all segments are to be kept.
+    """
     try:
         mine = own_history(source.data_dir, known.timeline, leader)
         where = parted(mine, leader)
@@ -166,9 +180,15 @@ def _look(
         mine, where = wal.history(known.timeline, ""), Parted(False, None, f"own history: {error}")
     if where.known and where.where is None:
         return Beyond(wal.Tail(), {}), where
-    start = where.where.lsn if where.where else known.redo
-    timelines = wal.timelines_from(mine, where.where) if where.where else (known.timeline,)
-    return beyond(programs, source.data_dir, timelines, start, known, settings.save_s), where
+    if where.where:
+        timelines, start = wal.timelines_from(mine, where.where), where.where.lsn
+        return beyond(programs, source.data_dir, timelines, start, known, settings.save_s), where
+    found = beyond(programs, source.data_dir, (known.timeline,), known.redo, known, settings.save_s)
+    try:
+        found.names = all_segments(source.data_dir / "pg_wal", known.segment_size)
+    except OSError as error:
+        found.trouble.append(f"not all of the WAL could be listed: {error}")
+    return found, where
 
 
 def _manifest(
@@ -205,13 +225,15 @@ def _manifest(
     )  # fmt: skip
 
 
-def _copy(source: Source, found: Beyond, half: Path, settings: Settings, began: float) -> Copied:
+def _copy(
+    manifest: Manifest, source: Source, found: Beyond, half: Path, settings: Settings, began: float
+) -> Copied:
     """The segments, unless it is certain that no transaction committed in them."""
-    if found.whole and not found.tail.commits:
+    if manifest.empty:
         return Copied((), (), ())
     pg_wal = source.data_dir / "pg_wal"
     return copy_segments(
-        [(name, pg_wal / name) for name in found.files.values()],
+        [(name, pg_wal / name) for name in found.names],
         half / "wal",
         limit_bytes=settings.wal_mb * MB,
         free_bytes=lambda: shutil.disk_usage(half).free,

@@ -262,7 +262,7 @@ def copy_segments(
     deadline: float,
     now: Callable[[], float],
 ) -> Copied:
-    """Copies the files, oldest first, as long as size, disk and time allow; says what it left out."""
+    """Copies the files, in their order, as long as size, disk and time allow; says what it left out."""
     target.mkdir(mode=0o700)
     kept: list[Segment] = []
     left: list[str] = []

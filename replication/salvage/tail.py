@@ -104,11 +104,13 @@ def own_history(data_dir: Path, timeline: int, leader: Leader | None) -> tuple[w
 class Beyond:
     """What was found from `start` on; `whole` tells whether all of it could be read.
 
-    `cut` tells that WAL is missing which a server would wait for.
+    `cut` tells that WAL is missing which a server would wait for. `names` are the segments to keep, what
+    matters most first.
     """
 
     tail: wal.Tail
     files: dict[int, str]
+    names: tuple[str, ...] = ()
     end: int | None = None
     cut: bool = False
     trouble: list[str] = field(default_factory=list[str])
@@ -122,12 +124,26 @@ def written_files(pg_wal: Path, timelines: tuple[int, ...], start: int, size: in
     """Segments that hold WAL from `start` on, by number. Raises OSError."""
     first = wal.first_segment(start, size)
     found = wal.tail_files([path.name for path in pg_wal.iterdir()], timelines, first, size)
-    kept: dict[int, str] = {}
-    for number, name in found.items():
-        with (pg_wal / name).open("rb") as segment:
-            if wal.is_written(segment.read(wal.PAGE_HEADER.size), number, size):
-                kept[number] = name
-    return kept
+    return {number: name for number, name in found.items() if _is_written(pg_wal / name, number, size)}
+
+
+def all_segments(pg_wal: Path, size: int) -> tuple[str, ...]:
+    """All segments that hold WAL, of whatever timeline, newest first. Raises OSError."""
+    found: list[tuple[int, int, str]] = []
+    for path in pg_wal.iterdir():
+        which = wal.segment_number(path.name, size)
+        if which and _is_written(path, which[1], size):
+            found.append((which[1], which[0], path.name))
+    return tuple(name for _, _, name in sorted(found, reverse=True))
+
+
+def _is_written(path: Path, number: int, size: int) -> bool:
+    """Also for one that cannot be read: whoever reads or copies it next says so."""
+    try:
+        with path.open("rb") as segment:
+            return wal.is_written(segment.read(wal.PAGE_HEADER.size), number, size)
+    except OSError:
+        return True
 
 
 def beyond(
@@ -137,6 +153,7 @@ def beyond(
     found = Beyond(wal.Tail(), {})
     try:
         found.files = written_files(data_dir / "pg_wal", timelines, start, known.segment_size)
+        found.names = tuple(found.files.values())
         numbers = _without_gap(found, start, known)
         if numbers:
             with _one_timeline(data_dir / "pg_wal", found.files, numbers, known) as folder:

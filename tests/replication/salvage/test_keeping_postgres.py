@@ -282,7 +282,51 @@ def test_an_interrupted_decoding_is_not_tried_for_ever(both: Pair) -> None:
     assert "interrupted" in " ".join(again.notes)
 
 
-def test_an_unknown_new_primary_keeps_the_wal_since_the_last_checkpoint(both: Pair) -> None:
+def commits_kept(store: Store, manifest: Manifest) -> int:
+    """As `pg_waldump` reads them from the evidence alone."""
+    paths = [store.path(manifest.id) / "wal" / segment.name for segment in manifest.segments]
+    return sum(
+        "desc: COMMIT" in line
+        for path in paths
+        for line in PROGRAMS.lines("pg_waldump", "-r", "Transaction", path, limit_s=20, errors=[])
+    )
+
+
+def three_segments(both: Pair) -> None:
+    """A tail of one commit in each of three segments."""
+    both.take_over()
+    both.old.sql(PAYMENT)
+    for number in (1, 2):
+        both.old.sql("SELECT pg_switch_wal()")
+        both.old.sql(f"INSERT INTO procurement.canary VALUES ('a', {number}, now(), 'a-{number}')")
+
+
+@pytest.mark.parametrize("stop", [stop_crashed, stop_as_demoted])
+def test_with_an_unknown_parting_all_of_the_tail_is_kept(both: Pair, stop) -> None:
+    """Its last checkpoint is the end of the WAL, and pg_rewind goes on all the same."""
+    three_segments(both)
+    stop(both)
+    used = settings(both)
+    source = Source(both.old.data, "dj-db1", "hanbat", "pg_rewind")
+    manifest = keep(source, None, PROGRAMS, used)
+    assert manifest is not None
+    assert (manifest.committed, manifest.parted_lsn, manifest.decoded) == (None, None, "no")
+    both.old.rewind(both.new)
+    assert commits_kept(Store(used.folder), manifest) >= 3
+
+
+def test_with_an_unknown_parting_the_newest_wal_is_kept_first(both: Pair) -> None:
+    three_segments(both)
+    stop_crashed(both)
+    source = Source(both.old.data, "dj-db1", "hanbat", "pg_rewind")
+    manifest = keep(source, None, PROGRAMS, settings(both, wal_mb=32))
+    assert manifest is not None
+    names = sorted({segment.name for segment in manifest.segments} | set(manifest.left_out))
+    assert [segment.name for segment in manifest.segments] == names[:-3:-1]
+    assert manifest.left_out
+
+
+def test_an_unknown_new_primary_keeps_the_wal_once(both: Pair) -> None:
     both.take_over()
     both.old.sql(PAYMENT)
     both.old.control("-m", "immediate", "stop")

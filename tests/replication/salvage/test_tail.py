@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from replication.salvage.tail import Leader, control, own_history, parted, written_files
+from replication.salvage.tail import Leader, all_segments, control, own_history, parted, written_files
 from replication.salvage.wal import PAGE_HEADER, Parting, Stretch
 
 SIZE = 16 << 20
@@ -64,6 +64,17 @@ def test_a_parting_is_known_absent_or_unknown() -> None:
     assert not parted((Stretch(1, None),), None).known
     assert not parted((Stretch(9, None),), leader).known
     assert not parted((Stretch(1, None),), Leader("gg-db1", 2, "1\tnonsense\tx\n")).known
+
+
+def test_all_segments_are_of_any_timeline_and_the_newest_first(tmp_path: Path) -> None:
+    for timeline, number, address in ((1, 2, 2), (1, 3, 3), (2, 3, 3), (2, 4, 4), (2, 5, 1)):
+        page = PAGE_HEADER.pack(0xD110, 2, timeline, address * SIZE)
+        (tmp_path / f"{timeline:08X}00000000{number:08X}").write_bytes(page)
+    (tmp_path / "000000020000000000000009").mkdir()  # stands for a file that cannot be read: its copy fails
+    (tmp_path / "00000002.history").write_text("1\t0/3000148\tx\n")
+    assert [(name[:8], name[-1]) for name in all_segments(tmp_path, SIZE)] == [
+        ("00000002", "9"), ("00000002", "4"), ("00000002", "3"), ("00000001", "3"), ("00000001", "2"),
+    ]  # fmt: skip
 
 
 def test_recycled_segments_are_not_read(tmp_path: Path) -> None:
