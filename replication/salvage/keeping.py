@@ -14,7 +14,7 @@ import dataclasses
 import logging
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -52,6 +52,7 @@ from replication.salvage.tail import (
 
 logger = logging.getLogger(__name__)
 MB = 1 << 20
+NOT_KEPT = "WAL not kept: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,7 @@ def _keep(
     manifest = _manifest(source, leader, known, where, found, now())
     for old in store.readable():
         if _is_same(old, manifest, found):
-            return _again(store, old)
+            return _again(store, _completed(store, old, source, settings))
     manifest = dataclasses.replace(manifest, id=store.unused(manifest.id))
     try:
         manifest = _save(store, manifest, source, known, found, settings, began)
@@ -125,8 +126,11 @@ def _save(
 ) -> Manifest:
     """Writes the evidence without the rows. Raises OSError."""
     half = store.begin(manifest.id)
-    copied = _copy(manifest, source, found, half, settings, began)
-    manifest = _with_segments(manifest, copied, time.monotonic() - began)
+    copied = Copied((), (), ())
+    if not manifest.empty:  # where it is certain that no transaction committed no WAL is kept
+        copied = _copy(source, found.names, half, settings, settings.wal_mb * MB)
+    manifest = _with_segments(manifest, copied)
+    manifest = dataclasses.replace(manifest, took_s=round(time.monotonic() - began, 3))
     write(half / "controldata.txt", known.text + "\n")
     write(half / REPORT, report(manifest, None, None))
     store.finish(half, manifest)
@@ -182,8 +186,8 @@ def _look(
         return Beyond(wal.Tail(), {}), where
     if where.where:
         timelines, start = wal.timelines_from(mine, where.where), where.where.lsn
-        return beyond(programs, source.data_dir, timelines, start, known, settings.save_s), where
-    found = beyond(programs, source.data_dir, (known.timeline,), known.redo, known, settings.save_s)
+        return beyond(programs, source.data_dir, timelines, start, known, settings.save_s / 2), where
+    found = beyond(programs, source.data_dir, (known.timeline,), known.redo, known, settings.save_s / 2)
     try:
         found.names = all_segments(source.data_dir / "pg_wal", known.segment_size)
     except OSError as error:
@@ -225,29 +229,45 @@ def _manifest(
     )  # fmt: skip
 
 
-def _copy(
-    manifest: Manifest, source: Source, found: Beyond, half: Path, settings: Settings, began: float
-) -> Copied:
-    """The segments, unless it is certain that no transaction committed in them."""
-    if manifest.empty:
-        return Copied((), (), ())
+def _copy(source: Source, names: Sequence[str], folder: Path, settings: Settings, limit_bytes: int) -> Copied:
+    """Half of the time is the copy's own, however long the reading took."""
     pg_wal = source.data_dir / "pg_wal"
     return copy_segments(
-        [(name, pg_wal / name) for name in found.names],
-        half / "wal",
-        limit_bytes=settings.wal_mb * MB,
-        free_bytes=lambda: shutil.disk_usage(half).free,
+        [(name, pg_wal / name) for name in names],
+        folder / "wal",
+        limit_bytes=limit_bytes,
+        free_bytes=lambda: shutil.disk_usage(folder).free,
         reserve_bytes=settings.reserve_mb * MB,
-        deadline=began + settings.save_s,
+        deadline=time.monotonic() + settings.save_s / 2,
         now=time.monotonic,
     )
 
 
-def _with_segments(manifest: Manifest, copied: Copied, took_s: float) -> Manifest:
-    notes = (*manifest.notes, *(f"WAL not kept: {why}" for why in copied.why))
-    return dataclasses.replace(
-        manifest, segments=copied.kept, left_out=copied.left_out, notes=notes, took_s=round(took_s, 3)
-    )
+def _with_segments(manifest: Manifest, copied: Copied) -> Manifest:
+    """With those copied now, and the reasons of now for those that are not."""
+    notes = [note for note in manifest.notes if not note.startswith(NOT_KEPT)]
+    notes += [f"{NOT_KEPT}{why}" for why in copied.why]
+    segments = (*manifest.segments, *copied.kept)
+    return dataclasses.replace(manifest, segments=segments, left_out=copied.left_out, notes=tuple(notes))
+
+
+def _completed(store: Store, old: Manifest, source: Source, settings: Settings) -> Manifest:
+    """The same tail with what an earlier attempt had no time or room for, as far as there is now."""
+    if not old.left_out:
+        return old
+    limit_bytes = settings.wal_mb * MB - sum(segment.bytes for segment in old.segments)
+    try:
+        copied = _copy(source, old.left_out, store.path(old.id), settings, limit_bytes)
+        if not copied.kept:
+            return old
+        told = _with_segments(old, copied)
+        store.update(told)
+        refresh(store, told.id)
+    except (OSError, HanbatError) as error:
+        logger.error("salvage %s: the WAL that was left out could not be kept: %s", old.id, error)
+        return old
+    logger.info("salvage %s: %d WAL segments more were kept", told.id, len(copied.kept))
+    return told
 
 
 def _decode(

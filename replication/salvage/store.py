@@ -263,7 +263,7 @@ def copy_segments(
     now: Callable[[], float],
 ) -> Copied:
     """Copies the files, in their order, as long as size, disk and time allow; says what it left out."""
-    target.mkdir(mode=0o700)
+    target.mkdir(mode=0o700, exist_ok=True)
     kept: list[Segment] = []
     left: list[str] = []
     why: list[str] = []
@@ -288,7 +288,7 @@ def copy_segments(
 
 def _copy(source: Path, target: Path, deadline: float, now: Callable[[], float]) -> Segment:
     digest, size = hashlib.sha256(), 0
-    with source.open("rb") as reader, target.open("xb") as writer:
+    with source.open("rb") as reader, target.open("wb") as writer:
         while chunk := reader.read(CHUNK):
             if now() > deadline:
                 raise OSError("the time was up")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -149,7 +150,7 @@ def _is_written(path: Path, number: int, size: int) -> bool:
 def beyond(
     programs: Programs, data_dir: Path, timelines: tuple[int, ...], start: int, known: Control, limit_s: float
 ) -> Beyond:
-    """Reads the WAL from `start` to its end. Never raises: see `trouble`."""
+    """Reads the WAL from `start` to its end, within the limit. Never raises: see `trouble`."""
     found = Beyond(wal.Tail(), {})
     try:
         found.files = written_files(data_dir / "pg_wal", timelines, start, known.segment_size)
@@ -208,6 +209,7 @@ def _one_timeline(pg_wal: Path, files: Mapping[int, str], numbers: list[int], kn
 def _scan(
     programs: Programs, folder: Path, first: int, start: int, known: Control, limit_s: float, found: Beyond
 ) -> None:
+    deadline = time.monotonic() + limit_s
     where = ("-p", folder, "-t", str(known.timeline))
     errors: list[str] = []
     words = (*where, "-s", wal.format_lsn(first), "-r", "Transaction", "-r", "Heap")
@@ -220,7 +222,8 @@ def _scan(
         found.trouble.append(f"pg_waldump does not tell where the WAL ends: {''.join(errors).strip()[-300:]}")
         return
     words = (*where, "-s", wal.format_lsn(last[0]), "-n", "1")
-    found.end = wal.end_after(programs.run("pg_waldump", *words, limit_s=limit_s), known.segment_size)
+    line = programs.run("pg_waldump", *words, limit_s=deadline - time.monotonic())
+    found.end = wal.end_after(line, known.segment_size)
     if found.end is None:
         found.trouble.append(f"the last record, at {wal.format_lsn(last[0])}, cannot be read")
         return
