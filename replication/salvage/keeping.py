@@ -53,6 +53,8 @@ from replication.salvage.tail import (
 logger = logging.getLogger(__name__)
 MB = 1 << 20
 NOT_KEPT = "WAL not kept: "
+UNDER_WAY = "under way"
+DECODE_ATTEMPTS = 2  # one that takes the host down with it must not be repeated for ever
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,15 +102,25 @@ def _keep(
     store = Store(settings.folder)
     found, where = _look(source, leader, known, programs, settings)
     manifest = _manifest(source, leader, known, where, found, now())
-    for old in store.readable():
+    past = [old for old in store.readable() if old.place == manifest.place]
+    cut_off = {old.id for old in past if old.decoded == UNDER_WAY}
+    past = [_interrupted(store, old) if old.id in cut_off else old for old in past]
+    if manifest.decoded == UNDER_WAY and sum(old.interrupted for old in past) >= DECODE_ATTEMPTS:
+        note = "not decoded: earlier attempts to were interrupted"
+        manifest = dataclasses.replace(manifest, decoded="no", notes=(*manifest.notes, note))
+    for old in past:
         if _is_same(old, manifest, found):
-            return _again(store, _completed(store, old, source, settings))
+            old = _completed(store, old, source, settings)
+            if old.id in cut_off and manifest.decoded == UNDER_WAY:
+                return _decode_again(store, old, source, found, programs, settings)
+            logger.info("salvage %s: this tail is kept already", old.id)
+            return old
     manifest = dataclasses.replace(manifest, id=store.unused(manifest.id))
     try:
         manifest = _save(store, manifest, source, known, found, settings, began)
     except OSError as error:
         logger.error("SALVAGE NOT WRITTEN, its WAL will be lost: %s; %s", error, headline(manifest, ()))
-    if manifest.decoded == "under way":
+    if manifest.decoded == UNDER_WAY:
         manifest = _decode(store, manifest, source, found, programs, settings)
     for name in store.retire(settings.keep_count):
         logger.warning("salvage %s was removed: %d of its kind are kept", name, settings.keep_count)
@@ -146,27 +158,46 @@ def _level(manifest: Manifest) -> int:
 
 
 def _is_same(old: Manifest, new: Manifest, found: Beyond) -> bool:
-    """Whether this tail is kept already. A retried step must not fill the disk, nor push out older evidence.
+    """Whether the tail from the same place on is kept already.
 
-    On the new primary's own timeline there is no tail to know again: each look counts.
+    A retried step must not fill the disk, nor push out older evidence. Patroni's crash recovery appends a
+    checkpoint: then the end is another, and what committed is the same. On the new primary's own timeline
+    there is no tail to know again: each look counts.
     """
-    if old.key != new.key or new.tail_bytes == 0:
+    if new.tail_bytes == 0:
+        return False
+    if new.committed and old.transactions == new.transactions:
+        return True
+    if old.end_lsn != new.end_lsn:
         return False
     names = {*(segment.name for segment in old.segments), *old.left_out}
     return new.end_lsn is not None or names == set(found.names)
 
 
-def _again(store: Store, old: Manifest) -> Manifest:
-    """The same tail, seen before: the step was tried again. An attempt to decode is not repeated."""
-    if old.decoded != "under way":
-        logger.info("salvage %s: this tail is kept already", old.id)
-        return old
-    told = dataclasses.replace(
-        old, decoded="no", notes=(*old.notes, "not decoded: an attempt to was interrupted")
-    )
-    store.update(told)
-    refresh(store, told.id)
+def _interrupted(store: Store, old: Manifest) -> Manifest:
+    """One whose decoding began and never ended: this process, or the host, ended before."""
+    note = "an attempt to decode was interrupted"
+    told = dataclasses.replace(old, decoded="no", interrupted=old.interrupted + 1, notes=(*old.notes, note))
+    logger.error("salvage %s: %s", old.id, note)
+    try:
+        store.update(told)
+        refresh(store, told.id)
+    except (OSError, HanbatError) as error:
+        logger.error("salvage %s: that could not be written: %s", old.id, error)
     return told
+
+
+def _decode_again(
+    store: Store, old: Manifest, source: Source, found: Beyond, programs: Programs, settings: Settings
+) -> Manifest:
+    """Once more, into the same salvage; not when it cannot be written that this attempt has begun."""
+    begun = dataclasses.replace(old, decoded=UNDER_WAY)
+    try:
+        store.update(begun)
+    except OSError as error:
+        logger.error("salvage %s: not decoded again: %s", old.id, error)
+        return old
+    return _decode(store, begun, source, found, programs, settings)
 
 
 def _look(
@@ -224,7 +255,7 @@ def _manifest(
         aborted=found.tail.aborted if certain else None,
         first_commit_at=commits[0].at if commits else None,
         last_commit_at=commits[-1].at if commits else None,
-        decoded="under way" if decodable else "no need" if certain else "no",
+        decoded=UNDER_WAY if decodable else "no need" if certain else "no",
         notes=tuple(notes),
     )  # fmt: skip
 

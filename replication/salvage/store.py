@@ -81,6 +81,7 @@ class Manifest:
     left_out: tuple[str, ...] = ()  # segments that were not kept
     decoded: str = "no"  # no need | under way | yes | partly | no
     records: int | None = None
+    interrupted: int = 0  # attempts to decode that never ended
     notes: tuple[str, ...] = ()
     took_s: float = 0.0
     version: int = field(default=1)
@@ -100,9 +101,14 @@ class Manifest:
         return self.committed == 0
 
     @property
-    def key(self) -> tuple[object, ...]:
-        """What makes two looks at one tail the same."""
-        return (self.system, self.timeline, self.parted_timeline, self.parted_lsn, self.end_lsn)
+    def place(self) -> tuple[object, ...]:
+        """Where the tail begins: two looks at one tail have it in common."""
+        return (self.system, self.timeline, self.parted_timeline, self.parted_lsn)
+
+    @property
+    def transactions(self) -> tuple[object, ...]:
+        """What committed in the tail, which a checkpoint that is appended to it does not change."""
+        return (self.committed, self.first_commit_at, self.last_commit_at)
 
 
 def manifest_from(data: dict[str, Any]) -> Manifest:

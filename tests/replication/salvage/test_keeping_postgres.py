@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import shutil
 import time
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from replication.salvage import keeping, wal
 from replication.salvage.compare import Local
 from replication.salvage.keeping import Source, keep, look_up
 from replication.salvage.report import Verdict, report
-from replication.salvage.server import Programs
+from replication.salvage.server import Isolated, Programs
 from replication.salvage.settings import Settings, described_tables
 from replication.salvage.store import COMPARISON, RECORDS, Manifest, Store
 
@@ -301,21 +302,82 @@ def test_an_evidence_folder_that_cannot_be_written_is_told_in_the_journal(
     both.old.rewind(both.new)
 
 
-def test_an_interrupted_decoding_is_not_tried_for_ever(both: Pair) -> None:
+class Killed(BaseException):
+    """Stands for the end of Patroni, or of the host, in the middle of a decoding."""
+
+
+def killed(server: Isolated, *_: object) -> None:
+    assert server._process is not None
+    server._process.kill()
+    server._process.wait()
+    server._signal_is_mine = False
+    raise Killed
+
+
+def started_anew(both: Pair) -> None:
+    """Patroni's crash recovery of what the killed server left: "in archive recovery"."""
+    for name in ("standby.signal", "postmaster.pid"):
+        (both.old.data / name).unlink(missing_ok=True)
+    both.old.crash_recovery()
+
+
+def test_an_interrupted_decoding_is_tried_once_more_and_not_for_ever(
+    both: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The crash recovery in between appends a checkpoint: the tail has another end, and is the same."""
+    three_segments(both)
+    stop_crashed(both)
+    used = settings(both)
+    store = Store(used.folder)
+    ends: set[str | None] = set()
+    monkeypatch.setattr(keeping, "decode", killed)
+    for attempt in (1, 2):
+        with pytest.raises(Killed):
+            kept(both, used)
+        (one,) = store.listed()
+        assert (one.decoded, one.interrupted) == ("under way", attempt - 1)
+        ends.add(PROGRAMS.controldata(both.old.data)["Latest checkpoint location"])
+        started_anew(both)
+    assert len(ends) == 2
+    monkeypatch.undo()
+    last = kept(both, used)
+    assert store.listed() == [last]
+    assert (last.decoded, last.interrupted, last.committed) == ("no", 2, 3)
+    assert commits_kept(both, store, last) == 3
+    assert kept(both, used) == last
+    both.old.rewind(both.new)
+
+
+def test_the_second_attempt_to_decode_gives_the_rows(both: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    both.take_over()
+    both.old.sql(PAYMENT)
+    stop_crashed(both)
+    used = settings(both)
+    with monkeypatch.context() as patched:
+        patched.setattr(keeping, "decode", killed)
+        with pytest.raises(Killed):
+            kept(both, used)
+    started_anew(both)
+    again = kept(both, used)
+    assert Store(used.folder).listed() == [again]
+    assert (again.decoded, again.interrupted, again.records) == ("yes", 1, 2)
+    assert "interrupted" in " ".join(again.notes)
+
+
+def test_another_tail_from_the_same_place_has_no_attempts_of_its_own(both: Pair) -> None:
     both.take_over()
     both.old.sql(PAYMENT)
     stop_crashed(both)
     used = settings(both)
     store = Store(used.folder)
     first = kept(both, used)
-    import dataclasses
-
-    store.update(dataclasses.replace(first, decoded="under way", records=None))
-    (store.path(first.id) / RECORDS).unlink()
-    again = kept(both, used)
-    assert again.id == first.id
-    assert again.decoded == "no"
-    assert "interrupted" in " ".join(again.notes)
+    earlier = dataclasses.replace(first, committed=None, end_lsn=None, decoded="under way", interrupted=1)
+    store.update(earlier)
+    second = kept(both, used)
+    assert store.get(first.id).interrupted == 2
+    assert (second.decoded, second.committed, second.records) == ("no", 1, None)
+    assert second.id != first.id
+    assert second.segments
 
 
 def commits_kept(both: Pair, store: Store, manifest: Manifest) -> int:
