@@ -136,16 +136,20 @@ def _save(
     settings: Settings,
     began: float,
 ) -> Manifest:
-    """Writes the evidence without the rows. Raises OSError."""
+    """Writes the evidence without the rows. Raises OSError, and then leaves nothing that takes up room."""
     half = store.begin(manifest.id)
     copied = Copied((), (), ())
-    if not manifest.empty:  # where it is certain that no transaction committed no WAL is kept
-        copied = _copy(source, found.names, half, settings, settings.wal_mb * MB)
-    manifest = _with_segments(manifest, copied)
-    manifest = dataclasses.replace(manifest, took_s=round(time.monotonic() - began, 3))
-    write(half / "controldata.txt", known.text + "\n")
-    write(half / REPORT, report(manifest, None, None))
-    store.finish(half, manifest)
+    try:
+        if not manifest.empty:  # where it is certain that no transaction committed no WAL is kept
+            copied = _copy(source, found.names, half, settings, settings.wal_mb * MB)
+        manifest = _with_segments(manifest, copied)
+        manifest = dataclasses.replace(manifest, took_s=round(time.monotonic() - began, 3))
+        write(half / "controldata.txt", known.text + "\n")
+        write(half / REPORT, report(manifest, None, None))
+        store.finish(half, manifest)
+    except OSError:
+        shutil.rmtree(half, ignore_errors=True)
+        raise
     if manifest.left_out:
         logger.error("salvage %s: WAL NOT KEPT: %s", manifest.id, "; ".join(copied.why))
     logger.log(_level(manifest), "%s", headline(manifest, ()))

@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
@@ -21,7 +20,6 @@ from hanbat.errors import Exit, HanbatError
 
 MANIFEST, RECORDS, COMPARISON, REPORT = "manifest.json", "records.json", "comparison.json", "report.txt"
 CHUNK = 1 << 20
-STALE_S = 86400.0
 
 
 class UnknownSalvage(HanbatError):
@@ -225,11 +223,14 @@ class Store:
         return next(name for name in names if not (self.folder / name).exists())
 
     def begin(self, salvage: str) -> Path:
-        """A hidden folder to fill; `finish` makes it a salvage. Removes what old attempts left."""
+        """A hidden folder to fill; `finish` makes it a salvage.
+
+        Removes all that attempts before left: they hold the room that this one needs, and only Patroni's
+        background thread, one action at a time, makes such folders.
+        """
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         for old in self.folder.glob(".half-*"):
-            if time.time() - old.stat().st_mtime > STALE_S or old.name == f".half-{salvage}":
-                shutil.rmtree(old, ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)
         half = self.folder / f".half-{salvage}"
         half.mkdir(mode=0o700)
         return half

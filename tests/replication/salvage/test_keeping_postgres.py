@@ -321,6 +321,23 @@ def started_anew(both: Pair) -> None:
     both.old.crash_recovery()
 
 
+def test_evidence_that_cannot_be_written_to_its_end_leaves_no_half_behind(
+    both: Pair, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    both.take_over()
+    both.old.sql(PAYMENT)
+    stop_crashed(both)
+    used = settings(both)
+
+    def full(*_: object) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(keeping, "write", full)
+    kept(both, used)
+    assert "SALVAGE NOT WRITTEN" in caplog.text
+    assert list(used.folder.iterdir()) == []
+
+
 def test_an_interrupted_decoding_is_tried_once_more_and_not_for_ever(
     both: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:

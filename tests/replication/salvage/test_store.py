@@ -73,6 +73,17 @@ def test_half_a_salvage_is_none(tmp_path: Path) -> None:
     assert not (half / "wal").exists()
 
 
+def test_an_attempt_that_broke_off_holds_no_room_at_the_next_one(
+    tmp_path: Path, segments: list[Path]
+) -> None:
+    """Each attempt has another ID: it is named by its second."""
+    store = Store(tmp_path / "salvage")
+    halves = [store.begin(f"2026010{day}T000000Z-dj-db1-t1") for day in (1, 2)]
+    copied(segments, halves[1] / "wal")
+    stored(store, PLAIN)
+    assert [path.name for path in store.folder.iterdir()] == [PLAIN.id]
+
+
 def test_a_damaged_manifest_is_told_and_stops_no_rejoin(tmp_path: Path) -> None:
     store = Store(tmp_path / "salvage")
     stored(store, PLAIN)
