@@ -17,8 +17,6 @@ from pathlib import Path
 from replication.salvage import wal
 from replication.salvage.server import ProgramFailed, Programs
 
-IN_RECOVERY = ("shut down in recovery", "in archive recovery")
-
 
 @dataclass(frozen=True, slots=True)
 class Leader:
@@ -43,15 +41,19 @@ class Control:
 
 
 def control(fields: Mapping[str, str]) -> Control:
-    """Raises ValueError for a control file that says none of it."""
+    """Raises ValueError for a control file that says none of it.
+
+    The timeline is chosen as PostgreSQL does (`access/transam/xlogrecovery.c`): a promotion has written the
+    new one as that of the minimum recovery point long before its checkpoint has ended.
+    """
     try:
         checkpoint = int(fields["Latest checkpoint's TimeLineID"])
         recovery = int(fields["Min recovery ending loc's timeline"])
-        in_recovery = fields["Database cluster state"] in IN_RECOVERY and recovery > 0
+        clean = fields["Database cluster state"] == "shut down"
         return Control(
             system=fields["Database system identifier"],
             state=fields["Database cluster state"],
-            timeline=recovery if in_recovery else checkpoint,
+            timeline=checkpoint if clean else max(checkpoint, recovery),
             redo=wal.parse_lsn(fields["Latest checkpoint's REDO location"]),
             end=max(
                 wal.parse_lsn(fields["Latest checkpoint location"]),

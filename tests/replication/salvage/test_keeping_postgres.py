@@ -19,6 +19,7 @@ from replication.salvage.report import Verdict, report
 from replication.salvage.server import Isolated, Programs
 from replication.salvage.settings import Settings, described_tables
 from replication.salvage.store import COMPARISON, RECORDS, Manifest, Store
+from replication.salvage.tail import Leader
 
 from ..salvage_servers import BIN, PAYMENT, Pair, as_postgres, pair, prepared
 
@@ -173,6 +174,30 @@ def test_a_tail_that_ends_with_a_switch_of_segments_is_whole(both: Pair) -> None
     assert manifest.end_lsn is not None
     assert manifest.end_lsn.endswith("000000")
     both.old.rewind(both.new)
+
+
+def test_a_primary_that_died_before_the_checkpoint_of_its_promotion(both: Pair) -> None:
+    """The control file's checkpoint still has the timeline from before it."""
+    both.old.sql("CREATE TABLE big AS SELECT repeat('x', 500) FROM generate_series(1, 20000)")
+    both.wait_replayed()
+    both.old.control("-m", "immediate", "stop")
+    both.new.control("promote")
+    parted = both.new.sql("SELECT pg_current_wal_flush_lsn()")[0][0]
+    both.new.sql(PAYMENT)
+    both.new.control("-m", "immediate", "stop")
+    fields = PROGRAMS.controldata(both.new.data)
+    assert (fields["Database cluster state"], fields["Latest checkpoint's TimeLineID"]) == (
+        "in production",
+        "1",
+    )
+    history = (both.new.data / "pg_wal" / "00000002.history").read_text()
+    leader = Leader("dj-db2", 3, f"{history}2\t{parted}\tx\n")
+    manifest = keep(
+        Source(both.new.data, "gg-db1", "hanbat", "cloning anew"), leader, PROGRAMS, settings(both)
+    )
+    assert manifest is not None
+    assert (manifest.timeline, manifest.parted_timeline, manifest.parted_lsn) == (2, 2, parted)
+    assert (manifest.decoded, manifest.committed, manifest.records) == ("yes", 1, 2), manifest.notes
 
 
 def wait_replayed(both: Pair) -> None:

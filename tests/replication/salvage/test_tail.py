@@ -31,6 +31,10 @@ HISTORY = "1\t0/3000148\tx\n2\t0/5000000\tx\n"
 def test_a_primary_ends_at_its_checkpoint_and_a_standby_where_it_recovered_to() -> None:
     assert (control(FIELDS).timeline, control(FIELDS).end, control(FIELDS).redo) == (1, 0x3000200, 0x3000180)
     assert (control(STANDBY).timeline, control(STANDBY).end) == (2, 0x3000500)
+    # A primary that died before the checkpoint of its promotion had ended.
+    promoted = STANDBY | {"Database cluster state": "in production"}
+    assert (control(promoted).timeline, control(promoted).end) == (2, 0x3000500)
+    assert control(promoted | {"Database cluster state": "shut down"}).timeline == 1
     # A primary that crashed after it was started as a standby has no recovery position.
     crashed = STANDBY | {"Min recovery ending loc's timeline": "0", "Minimum recovery ending location": "0/0"}
     assert control(crashed).timeline == 1
