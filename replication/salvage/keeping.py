@@ -146,7 +146,7 @@ def _save(
         manifest = dataclasses.replace(manifest, took_s=round(time.monotonic() - began, 3))
         write(half / "controldata.txt", known.text + "\n")
         write(half / REPORT, report(manifest, None, None))
-        store.finish(half, manifest)
+        manifest = store.finish(half, manifest)
     except OSError:
         shutil.rmtree(half, ignore_errors=True)
         raise

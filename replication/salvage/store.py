@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -82,6 +82,7 @@ class Manifest:
     interrupted: int = 0  # attempts to decode that never ended
     notes: tuple[str, ...] = ()
     took_s: float = 0.0
+    number: int = 0  # counts this machine's salvages: a clock may be wrong, and the ID is a time
     version: int = field(default=1)
 
     def as_dict(self) -> dict[str, Any]:
@@ -97,6 +98,11 @@ class Manifest:
     def empty(self) -> bool:
         """Whether it is known that nothing was left behind."""
         return self.committed == 0
+
+    @property
+    def order(self) -> tuple[int, str]:
+        """Rises with each salvage; those from before there was a number are the oldest."""
+        return (self.number, self.id)
 
     @property
     def place(self) -> tuple[object, ...]:
@@ -165,18 +171,18 @@ class Store:
         """Oldest first. Raises SalvageDamaged for a folder whose manifest cannot be read."""
         if not self.folder.is_dir():
             return []
-        names = sorted(path.name for path in self.folder.iterdir() if not path.name.startswith("."))
-        return [self.get(name) for name in names]
+        names = [path.name for path in self.folder.iterdir() if not path.name.startswith(".")]
+        return sorted((self.get(name) for name in names), key=lambda one: one.order)
 
     def readable(self) -> list[Manifest]:
         """Like `listed`, without the damaged ones: for a salvage that must go on."""
         found: list[Manifest] = []
-        for path in sorted(self.folder.glob("[!.]*")) if self.folder.is_dir() else []:
+        for path in self.folder.glob("[!.]*"):
             try:
                 found.append(self.get(path.name))
             except HanbatError:
                 continue
-        return found
+        return sorted(found, key=lambda one: one.order)
 
     def path(self, salvage: str) -> Path:
         """Folder of one salvage. Raises UnknownSalvage."""
@@ -235,11 +241,13 @@ class Store:
         half.mkdir(mode=0o700)
         return half
 
-    def finish(self, half: Path, manifest: Manifest) -> None:
-        """From here on the salvage is there, complete."""
+    def finish(self, half: Path, manifest: Manifest) -> Manifest:
+        """From here on the salvage is there, complete, under the next number."""
+        manifest = replace(manifest, number=max((one.number for one in self.readable()), default=0) + 1)
         write(half / MANIFEST, as_json(manifest.as_dict()))
         half.rename(self.folder / manifest.id)
         flush_folder(self.folder)
+        return manifest
 
     def update(self, manifest: Manifest) -> None:
         write(self.path(manifest.id) / MANIFEST, as_json(manifest.as_dict()))
