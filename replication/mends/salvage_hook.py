@@ -35,6 +35,8 @@ from replication.salvage.tail import Leader
 
 logger = logging.getLogger(__name__)
 
+ASK_AT_S = (0.0, 2.0, 4.0)
+NO_LATER_S = 4.5  # a question that Patroni's own limit ends takes 3 s
 SIGNATURES = {
     "pg_rewind": ("self", "conn_kwargs"),
     "clone": ("self", "clone_member", "clone_from_leader"),
@@ -69,6 +71,29 @@ def ask_history(postgresql: Postgresql, name: str, host: str | None, port: int |
     except Exception as error:
         logger.error("salvage: the history of %s could not be asked for: %s", name, error)
         return None
+
+
+def ask_patiently(
+    postgresql: Postgresql,
+    name: str,
+    host: str | None,
+    port: int | str,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Leader | None:
+    """The same, asked up to three times within some 6 s; not for Patroni's loop, which must not wait.
+
+    `pg_rewind` goes on over a connection of its own, whether this question was answered or not.
+    """
+    began = clock()
+    for at in ASK_AT_S:
+        sleep(max(began + at - clock(), 0.0))
+        if clock() - began > NO_LATER_S:
+            break
+        found = ask_history(postgresql, name, host, port)
+        if found is not None:
+            return found
+    return None
 
 
 @dataclass
@@ -172,7 +197,7 @@ def rewinding(original: Callable[[Any, dict[str, Any]], bool], salvager: Salvage
         postgresql = cast(Postgresql, self._postgresql)
         host, port = conn_kwargs.get("host"), conn_kwargs.get("port") or 5432
         leader = salvager.settings.hosts.get(str(host), str(host))
-        salvager.before(postgresql, "pg_rewind", lambda: ask_history(postgresql, leader, host, port))
+        salvager.before(postgresql, "pg_rewind", lambda: ask_patiently(postgresql, leader, host, port))
         return original(self, conn_kwargs)
 
     return pg_rewind
@@ -189,7 +214,7 @@ def cloning(original: Callable[[Any, Any, bool], bool], salvager: Salvager) -> A
                 return None
             where: dict[str, Any] = clone_member.conn_kwargs()
             host, port = where.get("host"), where.get("port") or 5432
-            return ask_history(postgresql, str(clone_member.name), host, port)
+            return ask_patiently(postgresql, str(clone_member.name), host, port)
 
         salvager.before(postgresql, "cloning anew", leader)
         return original(self, clone_member, clone_from_leader)

@@ -14,7 +14,7 @@ import dataclasses
 import logging
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,10 +38,23 @@ from replication.salvage.store import (
     copy_segments,
     write,
 )
-from replication.salvage.tail import Beyond, Control, Leader, Parted, beyond, control, own_history, parted
+from replication.salvage.tail import (
+    Beyond,
+    Control,
+    Leader,
+    Parted,
+    all_segments,
+    beyond,
+    control,
+    own_history,
+    parted,
+)
 
 logger = logging.getLogger(__name__)
 MB = 1 << 20
+NOT_KEPT = "WAL not kept: "
+UNDER_WAY = "under way"
+DECODE_ATTEMPTS = 2  # one that takes the host down with it must not be repeated for ever
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +102,25 @@ def _keep(
     store = Store(settings.folder)
     found, where = _look(source, leader, known, programs, settings)
     manifest = _manifest(source, leader, known, where, found, now())
-    for old in store.readable():
+    past = [old for old in store.readable() if old.place == manifest.place]
+    cut_off = {old.id for old in past if old.decoded == UNDER_WAY}
+    past = [_interrupted(store, old) if old.id in cut_off else old for old in past]
+    if manifest.decoded == UNDER_WAY and sum(old.interrupted for old in past) >= DECODE_ATTEMPTS:
+        note = "not decoded: earlier attempts to were interrupted"
+        manifest = dataclasses.replace(manifest, decoded="no", notes=(*manifest.notes, note))
+    for old in past:
         if _is_same(old, manifest, found):
-            return _again(store, old)
+            old = _completed(store, old, source, settings)
+            if old.id in cut_off and manifest.decoded == UNDER_WAY:
+                return _decode_again(store, old, source, found, programs, settings)
+            logger.info("salvage %s: this tail is kept already", old.id)
+            return old
     manifest = dataclasses.replace(manifest, id=store.unused(manifest.id))
     try:
         manifest = _save(store, manifest, source, known, found, settings, began)
     except OSError as error:
         logger.error("SALVAGE NOT WRITTEN, its WAL will be lost: %s; %s", error, headline(manifest, ()))
-    if manifest.decoded == "under way":
+    if manifest.decoded == UNDER_WAY:
         manifest = _decode(store, manifest, source, found, programs, settings)
     for name in store.retire(settings.keep_count):
         logger.warning("salvage %s was removed: %d of its kind are kept", name, settings.keep_count)
@@ -113,13 +136,20 @@ def _save(
     settings: Settings,
     began: float,
 ) -> Manifest:
-    """Writes the evidence without the rows. Raises OSError."""
+    """Writes the evidence without the rows. Raises OSError, and then leaves nothing that takes up room."""
     half = store.begin(manifest.id)
-    copied = _copy(source, found, half, settings, began)
-    manifest = _with_segments(manifest, copied, time.monotonic() - began)
-    write(half / "controldata.txt", known.text + "\n")
-    write(half / REPORT, report(manifest, None, None))
-    store.finish(half, manifest)
+    copied = Copied((), (), ())
+    try:
+        if not manifest.empty:  # where it is certain that no transaction committed no WAL is kept
+            copied = _copy(source, found.names, half, settings, settings.wal_mb * MB)
+        manifest = _with_segments(manifest, copied)
+        manifest = dataclasses.replace(manifest, took_s=round(time.monotonic() - began, 3))
+        write(half / "controldata.txt", known.text + "\n")
+        write(half / REPORT, report(manifest, None, None))
+        manifest = store.finish(half, manifest)
+    except OSError:
+        shutil.rmtree(half, ignore_errors=True)
+        raise
     if manifest.left_out:
         logger.error("salvage %s: WAL NOT KEPT: %s", manifest.id, "; ".join(copied.why))
     logger.log(_level(manifest), "%s", headline(manifest, ()))
@@ -132,33 +162,56 @@ def _level(manifest: Manifest) -> int:
 
 
 def _is_same(old: Manifest, new: Manifest, found: Beyond) -> bool:
-    """Whether this tail is kept already. A retried step must not fill the disk, nor push out older evidence.
+    """Whether the tail from the same place on is kept already.
 
-    On the new primary's own timeline there is no tail to know again: each look counts.
+    A retried step must not fill the disk, nor push out older evidence. Patroni's crash recovery appends a
+    checkpoint: then the end is another, and what committed is the same. On the new primary's own timeline
+    there is no tail to know again: each look counts.
     """
-    if old.key != new.key or new.tail_bytes == 0:
+    if new.tail_bytes == 0:
+        return False
+    if new.committed and old.transactions == new.transactions:
+        return True
+    if old.end_lsn != new.end_lsn:
         return False
     names = {*(segment.name for segment in old.segments), *old.left_out}
-    return new.end_lsn is not None or names == set(found.files.values())
+    return new.end_lsn is not None or names == set(found.names)
 
 
-def _again(store: Store, old: Manifest) -> Manifest:
-    """The same tail, seen before: the step was tried again. An attempt to decode is not repeated."""
-    if old.decoded != "under way":
-        logger.info("salvage %s: this tail is kept already", old.id)
-        return old
-    told = dataclasses.replace(
-        old, decoded="no", notes=(*old.notes, "not decoded: an attempt to was interrupted")
-    )
-    store.update(told)
-    refresh(store, told.id)
+def _interrupted(store: Store, old: Manifest) -> Manifest:
+    """One whose decoding began and never ended: this process, or the host, ended before."""
+    note = "an attempt to decode was interrupted"
+    told = dataclasses.replace(old, decoded="no", interrupted=old.interrupted + 1, notes=(*old.notes, note))
+    logger.error("salvage %s: %s", old.id, note)
+    try:
+        store.update(told)
+        refresh(store, told.id)
+    except (OSError, HanbatError) as error:
+        logger.error("salvage %s: that could not be written: %s", old.id, error)
     return told
+
+
+def _decode_again(
+    store: Store, old: Manifest, source: Source, found: Beyond, programs: Programs, settings: Settings
+) -> Manifest:
+    """Once more, into the same salvage; not when it cannot be written that this attempt has begun."""
+    begun = dataclasses.replace(old, decoded=UNDER_WAY)
+    try:
+        store.update(begun)
+    except OSError as error:
+        logger.error("salvage %s: not decoded again: %s", old.id, error)
+        return old
+    return _decode(store, begun, source, found, programs, settings)
 
 
 def _look(
     source: Source, leader: Leader | None, known: Control, programs: Programs, settings: Settings
 ) -> tuple[Beyond, Parted]:
-    """What is beyond the parting; with an unknown parting, beyond the latest checkpoint's redo position."""
+    """What is beyond the parting.
+
+    With an unknown one, what is beyond the latest checkpoint's redo position: but the parting may lie far
+    before that (a shutdown's checkpoint is the end of the WAL), so all segments are to be kept.
+    """
     try:
         mine = own_history(source.data_dir, known.timeline, leader)
         where = parted(mine, leader)
@@ -166,9 +219,15 @@ def _look(
         mine, where = wal.history(known.timeline, ""), Parted(False, None, f"own history: {error}")
     if where.known and where.where is None:
         return Beyond(wal.Tail(), {}), where
-    start = where.where.lsn if where.where else known.redo
-    timelines = wal.timelines_from(mine, where.where) if where.where else (known.timeline,)
-    return beyond(programs, source.data_dir, timelines, start, known, settings.save_s), where
+    if where.where:
+        timelines, start = wal.timelines_from(mine, where.where), where.where.lsn
+        return beyond(programs, source.data_dir, timelines, start, known, settings.save_s / 2), where
+    found = beyond(programs, source.data_dir, (known.timeline,), known.redo, known, settings.save_s / 2)
+    try:
+        found.names = all_segments(source.data_dir / "pg_wal", known.segment_size)
+    except OSError as error:
+        found.trouble.append(f"not all of the WAL could be listed: {error}")
+    return found, where
 
 
 def _manifest(
@@ -200,32 +259,50 @@ def _manifest(
         aborted=found.tail.aborted if certain else None,
         first_commit_at=commits[0].at if commits else None,
         last_commit_at=commits[-1].at if commits else None,
-        decoded="under way" if decodable else "no need" if certain else "no",
+        decoded=UNDER_WAY if decodable else "no need" if certain else "no",
         notes=tuple(notes),
     )  # fmt: skip
 
 
-def _copy(source: Source, found: Beyond, half: Path, settings: Settings, began: float) -> Copied:
-    """The segments, unless it is certain that no transaction committed in them."""
-    if found.whole and not found.tail.commits:
-        return Copied((), (), ())
+def _copy(source: Source, names: Sequence[str], folder: Path, settings: Settings, limit_bytes: int) -> Copied:
+    """Half of the time is the copy's own, however long the reading took."""
     pg_wal = source.data_dir / "pg_wal"
     return copy_segments(
-        [(name, pg_wal / name) for name in found.files.values()],
-        half / "wal",
-        limit_bytes=settings.wal_mb * MB,
-        free_bytes=lambda: shutil.disk_usage(half).free,
+        [(name, pg_wal / name) for name in names],
+        folder / "wal",
+        limit_bytes=limit_bytes,
+        free_bytes=lambda: shutil.disk_usage(folder).free,
         reserve_bytes=settings.reserve_mb * MB,
-        deadline=began + settings.save_s,
+        deadline=time.monotonic() + settings.save_s / 2,
         now=time.monotonic,
     )
 
 
-def _with_segments(manifest: Manifest, copied: Copied, took_s: float) -> Manifest:
-    notes = (*manifest.notes, *(f"WAL not kept: {why}" for why in copied.why))
-    return dataclasses.replace(
-        manifest, segments=copied.kept, left_out=copied.left_out, notes=notes, took_s=round(took_s, 3)
-    )
+def _with_segments(manifest: Manifest, copied: Copied) -> Manifest:
+    """With those copied now, and the reasons of now for those that are not."""
+    notes = [note for note in manifest.notes if not note.startswith(NOT_KEPT)]
+    notes += [f"{NOT_KEPT}{why}" for why in copied.why]
+    segments = (*manifest.segments, *copied.kept)
+    return dataclasses.replace(manifest, segments=segments, left_out=copied.left_out, notes=tuple(notes))
+
+
+def _completed(store: Store, old: Manifest, source: Source, settings: Settings) -> Manifest:
+    """The same tail with what an earlier attempt had no time or room for, as far as there is now."""
+    if not old.left_out:
+        return old
+    limit_bytes = settings.wal_mb * MB - sum(segment.bytes for segment in old.segments)
+    try:
+        copied = _copy(source, old.left_out, store.path(old.id), settings, limit_bytes)
+        if not copied.kept:
+            return old
+        told = _with_segments(old, copied)
+        store.update(told)
+        refresh(store, told.id)
+    except (OSError, HanbatError) as error:
+        logger.error("salvage %s: the WAL that was left out could not be kept: %s", old.id, error)
+        return old
+    logger.info("salvage %s: %d WAL segments more were kept", told.id, len(copied.kept))
+    return told
 
 
 def _decode(

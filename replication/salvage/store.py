@@ -10,9 +10,8 @@ import hashlib
 import json
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,6 @@ from hanbat.errors import Exit, HanbatError
 
 MANIFEST, RECORDS, COMPARISON, REPORT = "manifest.json", "records.json", "comparison.json", "report.txt"
 CHUNK = 1 << 20
-STALE_S = 86400.0
 
 
 class UnknownSalvage(HanbatError):
@@ -81,8 +79,10 @@ class Manifest:
     left_out: tuple[str, ...] = ()  # segments that were not kept
     decoded: str = "no"  # no need | under way | yes | partly | no
     records: int | None = None
+    interrupted: int = 0  # attempts to decode that never ended
     notes: tuple[str, ...] = ()
     took_s: float = 0.0
+    number: int = 0  # counts this machine's salvages: a clock may be wrong, and the ID is a time
     version: int = field(default=1)
 
     def as_dict(self) -> dict[str, Any]:
@@ -100,9 +100,19 @@ class Manifest:
         return self.committed == 0
 
     @property
-    def key(self) -> tuple[object, ...]:
-        """What makes two looks at one tail the same."""
-        return (self.system, self.timeline, self.parted_timeline, self.parted_lsn, self.end_lsn)
+    def order(self) -> tuple[int, str]:
+        """Rises with each salvage; those from before there was a number are the oldest."""
+        return (self.number, self.id)
+
+    @property
+    def place(self) -> tuple[object, ...]:
+        """Where the tail begins: two looks at one tail have it in common."""
+        return (self.system, self.timeline, self.parted_timeline, self.parted_lsn)
+
+    @property
+    def transactions(self) -> tuple[object, ...]:
+        """What committed in the tail, which a checkpoint that is appended to it does not change."""
+        return (self.committed, self.first_commit_at, self.last_commit_at)
 
 
 def manifest_from(data: dict[str, Any]) -> Manifest:
@@ -161,18 +171,18 @@ class Store:
         """Oldest first. Raises SalvageDamaged for a folder whose manifest cannot be read."""
         if not self.folder.is_dir():
             return []
-        names = sorted(path.name for path in self.folder.iterdir() if not path.name.startswith("."))
-        return [self.get(name) for name in names]
+        names = [path.name for path in self.folder.iterdir() if not path.name.startswith(".")]
+        return sorted((self.get(name) for name in names), key=lambda one: one.order)
 
     def readable(self) -> list[Manifest]:
         """Like `listed`, without the damaged ones: for a salvage that must go on."""
         found: list[Manifest] = []
-        for path in sorted(self.folder.glob("[!.]*")) if self.folder.is_dir() else []:
+        for path in self.folder.glob("[!.]*"):
             try:
                 found.append(self.get(path.name))
             except HanbatError:
                 continue
-        return found
+        return sorted(found, key=lambda one: one.order)
 
     def path(self, salvage: str) -> Path:
         """Folder of one salvage. Raises UnknownSalvage."""
@@ -219,20 +229,25 @@ class Store:
         return next(name for name in names if not (self.folder / name).exists())
 
     def begin(self, salvage: str) -> Path:
-        """A hidden folder to fill; `finish` makes it a salvage. Removes what old attempts left."""
+        """A hidden folder to fill; `finish` makes it a salvage.
+
+        Removes all that attempts before left: they hold the room that this one needs, and only Patroni's
+        background thread, one action at a time, makes such folders.
+        """
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         for old in self.folder.glob(".half-*"):
-            if time.time() - old.stat().st_mtime > STALE_S or old.name == f".half-{salvage}":
-                shutil.rmtree(old, ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)
         half = self.folder / f".half-{salvage}"
         half.mkdir(mode=0o700)
         return half
 
-    def finish(self, half: Path, manifest: Manifest) -> None:
-        """From here on the salvage is there, complete."""
+    def finish(self, half: Path, manifest: Manifest) -> Manifest:
+        """From here on the salvage is there, complete, under the next number."""
+        manifest = replace(manifest, number=max((one.number for one in self.readable()), default=0) + 1)
         write(half / MANIFEST, as_json(manifest.as_dict()))
         half.rename(self.folder / manifest.id)
         flush_folder(self.folder)
+        return manifest
 
     def update(self, manifest: Manifest) -> None:
         write(self.path(manifest.id) / MANIFEST, as_json(manifest.as_dict()))
@@ -262,8 +277,8 @@ def copy_segments(
     deadline: float,
     now: Callable[[], float],
 ) -> Copied:
-    """Copies the files, oldest first, as long as size, disk and time allow; says what it left out."""
-    target.mkdir(mode=0o700)
+    """Copies the files, in their order, as long as size, disk and time allow; says what it left out."""
+    target.mkdir(mode=0o700, exist_ok=True)
     kept: list[Segment] = []
     left: list[str] = []
     why: list[str] = []
@@ -288,7 +303,7 @@ def copy_segments(
 
 def _copy(source: Path, target: Path, deadline: float, now: Callable[[], float]) -> Segment:
     digest, size = hashlib.sha256(), 0
-    with source.open("rb") as reader, target.open("xb") as writer:
+    with source.open("rb") as reader, target.open("wb") as writer:
         while chunk := reader.read(CHUNK):
             if now() > deadline:
                 raise OSError("the time was up")

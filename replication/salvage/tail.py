@@ -9,14 +9,13 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from replication.salvage import wal
 from replication.salvage.server import ProgramFailed, Programs
-
-IN_RECOVERY = ("shut down in recovery", "in archive recovery")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +41,19 @@ class Control:
 
 
 def control(fields: Mapping[str, str]) -> Control:
-    """Raises ValueError for a control file that says none of it."""
+    """Raises ValueError for a control file that says none of it.
+
+    The timeline is chosen as PostgreSQL does (`access/transam/xlogrecovery.c`): a promotion has written the
+    new one as that of the minimum recovery point long before its checkpoint has ended.
+    """
     try:
         checkpoint = int(fields["Latest checkpoint's TimeLineID"])
         recovery = int(fields["Min recovery ending loc's timeline"])
-        in_recovery = fields["Database cluster state"] in IN_RECOVERY and recovery > 0
+        clean = fields["Database cluster state"] == "shut down"
         return Control(
             system=fields["Database system identifier"],
             state=fields["Database cluster state"],
-            timeline=recovery if in_recovery else checkpoint,
+            timeline=checkpoint if clean else max(checkpoint, recovery),
             redo=wal.parse_lsn(fields["Latest checkpoint's REDO location"]),
             end=max(
                 wal.parse_lsn(fields["Latest checkpoint location"]),
@@ -104,11 +107,13 @@ def own_history(data_dir: Path, timeline: int, leader: Leader | None) -> tuple[w
 class Beyond:
     """What was found from `start` on; `whole` tells whether all of it could be read.
 
-    `cut` tells that WAL is missing which a server would wait for.
+    `cut` tells that WAL is missing which a server would wait for. `names` are the segments to keep, what
+    matters most first.
     """
 
     tail: wal.Tail
     files: dict[int, str]
+    names: tuple[str, ...] = ()
     end: int | None = None
     cut: bool = False
     trouble: list[str] = field(default_factory=list[str])
@@ -122,21 +127,36 @@ def written_files(pg_wal: Path, timelines: tuple[int, ...], start: int, size: in
     """Segments that hold WAL from `start` on, by number. Raises OSError."""
     first = wal.first_segment(start, size)
     found = wal.tail_files([path.name for path in pg_wal.iterdir()], timelines, first, size)
-    kept: dict[int, str] = {}
-    for number, name in found.items():
-        with (pg_wal / name).open("rb") as segment:
-            if wal.is_written(segment.read(wal.PAGE_HEADER.size), number, size):
-                kept[number] = name
-    return kept
+    return {number: name for number, name in found.items() if _is_written(pg_wal / name, number, size)}
+
+
+def all_segments(pg_wal: Path, size: int) -> tuple[str, ...]:
+    """All segments that hold WAL, of whatever timeline, newest first. Raises OSError."""
+    found: list[tuple[int, int, str]] = []
+    for path in pg_wal.iterdir():
+        which = wal.segment_number(path.name, size)
+        if which and _is_written(path, which[1], size):
+            found.append((which[1], which[0], path.name))
+    return tuple(name for _, _, name in sorted(found, reverse=True))
+
+
+def _is_written(path: Path, number: int, size: int) -> bool:
+    """Also for one that cannot be read: whoever reads or copies it next says so."""
+    try:
+        with path.open("rb") as segment:
+            return wal.is_written(segment.read(wal.PAGE_HEADER.size), number, size)
+    except OSError:
+        return True
 
 
 def beyond(
     programs: Programs, data_dir: Path, timelines: tuple[int, ...], start: int, known: Control, limit_s: float
 ) -> Beyond:
-    """Reads the WAL from `start` to its end. Never raises: see `trouble`."""
+    """Reads the WAL from `start` to its end, within the limit. Never raises: see `trouble`."""
     found = Beyond(wal.Tail(), {})
     try:
         found.files = written_files(data_dir / "pg_wal", timelines, start, known.segment_size)
+        found.names = tuple(found.files.values())
         numbers = _without_gap(found, start, known)
         if numbers:
             with _one_timeline(data_dir / "pg_wal", found.files, numbers, known) as folder:
@@ -191,6 +211,7 @@ def _one_timeline(pg_wal: Path, files: Mapping[int, str], numbers: list[int], kn
 def _scan(
     programs: Programs, folder: Path, first: int, start: int, known: Control, limit_s: float, found: Beyond
 ) -> None:
+    deadline = time.monotonic() + limit_s
     where = ("-p", folder, "-t", str(known.timeline))
     errors: list[str] = []
     words = (*where, "-s", wal.format_lsn(first), "-r", "Transaction", "-r", "Heap")
@@ -203,7 +224,8 @@ def _scan(
         found.trouble.append(f"pg_waldump does not tell where the WAL ends: {''.join(errors).strip()[-300:]}")
         return
     words = (*where, "-s", wal.format_lsn(last[0]), "-n", "1")
-    found.end = wal.end_after(programs.run("pg_waldump", *words, limit_s=limit_s), known.segment_size)
+    line = programs.run("pg_waldump", *words, limit_s=deadline - time.monotonic())
+    found.end = wal.end_after(line, known.segment_size)
     if found.end is None:
         found.trouble.append(f"the last record, at {wal.format_lsn(last[0])}, cannot be read")
         return

@@ -18,6 +18,7 @@ from replication.mends.salvage_hook import (
     REMOVAL,
     Salvager,
     ask_history,
+    ask_patiently,
     cloning,
     install,
     removing,
@@ -61,9 +62,12 @@ class Postgresql:
     scope: str = "hanbat"
     answers: dict[str, Any] = field(default_factory=dict)
     asked: list[Any] = field(default_factory=list)
+    lost: int = 0  # connections that fail before one is answered
 
     def get_replication_connection_cursor(self, host: Any = None, port: Any = 5432) -> Cursor:
         self.asked.append((host, port))
+        if len(self.asked) <= self.lost:
+            raise OSError("too many connections")
         return Cursor(self.answers)
 
 
@@ -170,6 +174,32 @@ def test_a_history_that_cannot_be_asked_for_is_none(node, answers, caplog) -> No
     node.answers = answers
     assert ask_history(node, "gg-db1", "h", 5432) is None
     assert "could not be asked for" in caplog.text
+
+
+def test_a_history_that_is_not_told_at_once_is_asked_for_again(node, kept, salvager, monkeypatch) -> None:
+    monkeypatch.setattr(salvage_hook, "ASK_AT_S", (0.0, 0.0, 0.0))
+    node.lost = 2
+    rewinding(lambda *_: True, salvager)(Holder(node), {"host": "10.71.2.11"})
+    cloning(lambda *_: True, salvager)(Holder(node), None)  # nobody to ask
+    assert kept == [("pg_rewind", LEADER), ("cloning anew", None)]
+    assert len(node.asked) == 3
+
+
+@pytest.mark.parametrize(("takes_s", "asked_at_s"), [(0.0, [0, 2, 4]), (2.0, [0, 2, 4]), (3.0, [0, 3])])
+def test_asking_in_vain_holds_up_a_rejoin_for_some_seconds(node, takes_s, asked_at_s, monkeypatch) -> None:
+    now, asked = [0.0], []
+
+    def lost(*_: Any) -> None:
+        asked.append(now[0])
+        now[0] += takes_s
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    monkeypatch.setattr(salvage_hook, "ask_history", lost)
+    assert ask_patiently(node, "gg-db1", "h", 5432, lambda: now[0], sleep) is None
+    assert asked == asked_at_s
+    assert now[0] <= 6
 
 
 def test_timeline_one_has_no_history(node) -> None:

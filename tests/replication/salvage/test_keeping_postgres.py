@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from replication.salvage import keeping
+from replication.salvage import keeping, wal
 from replication.salvage.compare import Local
 from replication.salvage.keeping import Source, keep, look_up
 from replication.salvage.report import Verdict, report
-from replication.salvage.server import Programs
+from replication.salvage.server import Isolated, Programs
 from replication.salvage.settings import Settings, described_tables
 from replication.salvage.store import COMPARISON, RECORDS, Manifest, Store
+from replication.salvage.tail import Leader
 
 from ..salvage_servers import BIN, PAYMENT, Pair, as_postgres, pair, prepared
 
@@ -245,6 +246,30 @@ def test_a_tail_that_ends_with_a_switch_of_segments_is_whole(both: Pair) -> None
     both.old.rewind(both.new)
 
 
+def test_a_primary_that_died_before_the_checkpoint_of_its_promotion(both: Pair) -> None:
+    """The control file's checkpoint still has the timeline from before it."""
+    both.old.sql("CREATE TABLE big AS SELECT repeat('x', 500) FROM generate_series(1, 20000)")
+    both.wait_replayed()
+    both.old.control("-m", "immediate", "stop")
+    both.new.control("promote")
+    parted = both.new.sql("SELECT pg_current_wal_flush_lsn()")[0][0]
+    both.new.sql(PAYMENT)
+    both.new.control("-m", "immediate", "stop")
+    fields = PROGRAMS.controldata(both.new.data)
+    assert (fields["Database cluster state"], fields["Latest checkpoint's TimeLineID"]) == (
+        "in production",
+        "1",
+    )
+    history = (both.new.data / "pg_wal" / "00000002.history").read_text()
+    leader = Leader("dj-db2", 3, f"{history}2\t{parted}\tx\n")
+    manifest = keep(
+        Source(both.new.data, "gg-db1", "hanbat", "cloning anew"), leader, PROGRAMS, settings(both)
+    )
+    assert manifest is not None
+    assert (manifest.timeline, manifest.parted_timeline, manifest.parted_lsn) == (2, 2, parted)
+    assert (manifest.decoded, manifest.committed, manifest.records) == ("yes", 1, 2), manifest.notes
+
+
 def wait_replayed(both: Pair) -> None:
     position = both.new.sql("SELECT pg_current_wal_flush_lsn()")[0][0]
     end = time.monotonic() + 20
@@ -322,6 +347,42 @@ def test_a_full_disk_does_not_stop_the_decoding(both: Pair) -> None:
     assert "NOT kept" in report(manifest, None, None)
 
 
+def test_wal_that_was_left_out_is_kept_when_there_is_room_at_the_next_attempt(both: Pair) -> None:
+    three_segments(both)
+    stop_crashed(both)
+    first = kept(both, settings(both, wal_mb=16))
+    assert len(first.segments) == 1
+    assert first.left_out
+    assert kept(both, settings(both, wal_mb=16)) == first  # there is no room yet
+    used = settings(both)
+    store = Store(used.folder)
+    second = kept(both, used)
+    assert store.listed() == [second]
+    assert [segment.name for segment in second.segments] == [first.segments[0].name, *first.left_out]
+    assert (second.id, second.left_out, second.notes) == (first.id, (), ())
+    assert commits_kept(both, store, second) == 3
+    store.check(second.id)
+
+
+def test_reading_slowly_leaves_time_to_copy(both: Pair) -> None:
+    three_segments(both)
+    stop_crashed(both)
+    slow = both.old.folder / "bin"
+    slow.mkdir()
+    for program in BIN.iterdir():
+        (slow / program.name).symlink_to(program)
+    (slow / "pg_waldump").unlink()
+    (slow / "pg_waldump").write_text(f'#!/bin/sh\nsleep 20\nexec {BIN}/pg_waldump "$@"\n')
+    (slow / "pg_waldump").chmod(0o755)
+    used = settings(both, save_s=2)
+    source = Source(both.old.data, "dj-db1", "hanbat", "pg_rewind")
+    manifest = keep(source, both.new.leader(), Programs(slow), used)
+    assert manifest is not None
+    assert "pg_waldump did not end within 1.0 s" in " ".join(manifest.notes)
+    assert (manifest.committed, manifest.left_out) == (None, ())
+    assert commits_kept(both, Store(used.folder), manifest) == 3
+
+
 def test_an_evidence_folder_that_cannot_be_written_is_told_in_the_journal(
     both: Pair, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -336,22 +397,147 @@ def test_an_evidence_folder_that_cannot_be_written_is_told_in_the_journal(
     both.old.rewind(both.new)
 
 
-def test_an_interrupted_decoding_is_not_tried_for_ever(both: Pair) -> None:
+class Killed(BaseException):
+    """Stands for the end of Patroni, or of the host, in the middle of a decoding."""
+
+
+def killed(server: Isolated, *_: object) -> None:
+    assert server._process is not None
+    server._process.kill()
+    server._process.wait()
+    server._signal_is_mine = False
+    raise Killed
+
+
+def started_anew(both: Pair) -> None:
+    """Patroni's crash recovery of what the killed server left: "in archive recovery"."""
+    for name in ("standby.signal", "postmaster.pid"):
+        (both.old.data / name).unlink(missing_ok=True)
+    both.old.crash_recovery()
+
+
+def test_evidence_that_cannot_be_written_to_its_end_leaves_no_half_behind(
+    both: Pair, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    both.take_over()
+    both.old.sql(PAYMENT)
+    stop_crashed(both)
+    used = settings(both)
+
+    def full(*_: object) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(keeping, "write", full)
+    kept(both, used)
+    assert "SALVAGE NOT WRITTEN" in caplog.text
+    assert list(used.folder.iterdir()) == []
+
+
+def test_an_interrupted_decoding_is_tried_once_more_and_not_for_ever(
+    both: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The crash recovery in between appends a checkpoint: the tail has another end, and is the same."""
+    three_segments(both)
+    stop_crashed(both)
+    used = settings(both)
+    store = Store(used.folder)
+    ends: set[str | None] = set()
+    monkeypatch.setattr(keeping, "decode", killed)
+    for attempt in (1, 2):
+        with pytest.raises(Killed):
+            kept(both, used)
+        (one,) = store.listed()
+        assert (one.decoded, one.interrupted) == ("under way", attempt - 1)
+        ends.add(PROGRAMS.controldata(both.old.data)["Latest checkpoint location"])
+        started_anew(both)
+    assert len(ends) == 2
+    monkeypatch.undo()
+    last = kept(both, used)
+    assert store.listed() == [last]
+    assert (last.decoded, last.interrupted, last.committed) == ("no", 2, 3)
+    assert commits_kept(both, store, last) == 3
+    assert kept(both, used) == last
+    both.old.rewind(both.new)
+
+
+def test_the_second_attempt_to_decode_gives_the_rows(both: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    both.take_over()
+    both.old.sql(PAYMENT)
+    stop_crashed(both)
+    used = settings(both)
+    with monkeypatch.context() as patched:
+        patched.setattr(keeping, "decode", killed)
+        with pytest.raises(Killed):
+            kept(both, used)
+    started_anew(both)
+    again = kept(both, used)
+    assert Store(used.folder).listed() == [again]
+    assert (again.decoded, again.interrupted, again.records) == ("yes", 1, 2)
+    assert "interrupted" in " ".join(again.notes)
+
+
+def test_another_tail_from_the_same_place_has_no_attempts_of_its_own(both: Pair) -> None:
     both.take_over()
     both.old.sql(PAYMENT)
     stop_crashed(both)
     used = settings(both)
     store = Store(used.folder)
     first = kept(both, used)
-    store.update(dataclasses.replace(first, decoded="under way", records=None))
-    (store.path(first.id) / RECORDS).unlink()
-    again = kept(both, used)
-    assert again.id == first.id
-    assert again.decoded == "no"
-    assert "interrupted" in " ".join(again.notes)
+    earlier = dataclasses.replace(first, committed=None, end_lsn=None, decoded="under way", interrupted=1)
+    store.update(earlier)
+    second = kept(both, used)
+    assert store.get(first.id).interrupted == 2
+    assert (second.decoded, second.committed, second.records) == ("no", 1, None)
+    assert second.id != first.id
+    assert second.segments
 
 
-def test_an_unknown_new_primary_keeps_the_wal_since_the_last_checkpoint(both: Pair) -> None:
+def commits_kept(both: Pair, store: Store, manifest: Manifest) -> int:
+    """Beyond the parting, as `pg_waldump` reads them from the evidence alone."""
+    tail, parting = wal.Tail(), wal.history(2, both.new.leader().history)[0].end
+    assert parting is not None
+    for segment in manifest.segments:
+        path = store.path(manifest.id) / "wal" / segment.name
+        for line in PROGRAMS.lines("pg_waldump", "-r", "Transaction", path, limit_s=20, errors=[]):
+            tail.read(line, parting, segment.bytes)
+    return len(tail.commits)
+
+
+def three_segments(both: Pair) -> None:
+    """A tail of one commit in each of three segments."""
+    both.take_over()
+    both.old.sql(PAYMENT)
+    for number in (1, 2):
+        both.old.sql("SELECT pg_switch_wal()")
+        both.old.sql(f"INSERT INTO procurement.canary VALUES ('a', {number}, now(), 'a-{number}')")
+
+
+@pytest.mark.parametrize("stop", [stop_crashed, stop_as_demoted])
+def test_with_an_unknown_parting_all_of_the_tail_is_kept(both: Pair, stop) -> None:
+    """Its last checkpoint is the end of the WAL, and pg_rewind goes on all the same."""
+    three_segments(both)
+    stop(both)
+    used = settings(both)
+    source = Source(both.old.data, "dj-db1", "hanbat", "pg_rewind")
+    manifest = keep(source, None, PROGRAMS, used)
+    assert manifest is not None
+    assert (manifest.committed, manifest.parted_lsn, manifest.decoded) == (None, None, "no")
+    both.old.rewind(both.new)
+    assert commits_kept(both, Store(used.folder), manifest) == 3
+
+
+def test_with_an_unknown_parting_the_newest_wal_is_kept_first(both: Pair) -> None:
+    three_segments(both)
+    stop_crashed(both)
+    source = Source(both.old.data, "dj-db1", "hanbat", "pg_rewind")
+    manifest = keep(source, None, PROGRAMS, settings(both, wal_mb=32))
+    assert manifest is not None
+    names = sorted({segment.name for segment in manifest.segments} | set(manifest.left_out))
+    assert [segment.name for segment in manifest.segments] == names[:-3:-1]
+    assert manifest.left_out
+
+
+def test_an_unknown_new_primary_keeps_the_wal_once(both: Pair) -> None:
     both.take_over()
     both.old.sql(PAYMENT)
     both.old.control("-m", "immediate", "stop")

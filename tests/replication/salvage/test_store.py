@@ -17,6 +17,7 @@ from replication.salvage.store import (
     Segment,
     Store,
     UnknownSalvage,
+    as_json,
     copy_segments,
     write,
 )
@@ -32,8 +33,7 @@ PLAIN = Manifest(
 
 
 def stored(store: Store, manifest: Manifest) -> Manifest:
-    store.finish(store.begin(manifest.id), manifest)
-    return manifest
+    return store.finish(store.begin(manifest.id), manifest)
 
 
 def copied(sources: list[Path], target: Path, **other: float) -> Copied:
@@ -59,7 +59,7 @@ def segments(tmp_path: Path) -> list[Path]:
 def test_a_manifest_comes_back_as_it_was(tmp_path: Path) -> None:
     store = Store(tmp_path / "salvage")
     whole = dataclasses.replace(PLAIN, segments=(Segment("000000010000000000000003", 5, "ab"),))
-    stored(store, whole)
+    whole = stored(store, whole)
     assert store.listed() == [whole]
     assert (store.folder / whole.id / MANIFEST).stat().st_mode & 0o077 == 0
 
@@ -73,11 +73,22 @@ def test_half_a_salvage_is_none(tmp_path: Path) -> None:
     assert not (half / "wal").exists()
 
 
+def test_an_attempt_that_broke_off_holds_no_room_at_the_next_one(
+    tmp_path: Path, segments: list[Path]
+) -> None:
+    """Each attempt has another ID: it is named by its second."""
+    store = Store(tmp_path / "salvage")
+    halves = [store.begin(f"2026010{day}T000000Z-dj-db1-t1") for day in (1, 2)]
+    copied(segments, halves[1] / "wal")
+    stored(store, PLAIN)
+    assert [path.name for path in store.folder.iterdir()] == [PLAIN.id]
+
+
 def test_a_damaged_manifest_is_told_and_stops_no_rejoin(tmp_path: Path) -> None:
     store = Store(tmp_path / "salvage")
     stored(store, PLAIN)
     other = dataclasses.replace(PLAIN, id="20260102T000000Z-dj-db1-t1")
-    stored(store, other)
+    other = stored(store, other)
     (store.folder / PLAIN.id / MANIFEST).write_text("{}")
     with pytest.raises(SalvageDamaged):
         store.listed()
@@ -151,6 +162,27 @@ def test_the_oldest_go_by_kind_and_are_named(tmp_path: Path) -> None:
     assert [name[:8] for name in store.retire(1)] == ["20260101", "20260104", "20260103", "20260102"]
     assert [one.id[:8] for one in store.listed()] == ["20260105", "20260106", "20260107"]
     assert store.retire(1) == []
+
+
+def test_after_a_clock_that_was_wrong_the_newest_is_not_taken_for_the_oldest(tmp_path: Path) -> None:
+    store = Store(tmp_path / "salvage")
+    days = ("20261001", "20261002", "19700101", "20261003")  # in this order
+    made = [stored(store, dataclasses.replace(PLAIN, id=f"{day}T000000Z-dj-db1-t1")) for day in days]
+    assert store.listed() == store.readable() == made
+    assert store.retire(2) == [one.id for one in made[:2]]
+    assert store.listed() == made[2:]
+
+
+def test_those_from_before_there_was_a_number_are_the_oldest(tmp_path: Path) -> None:
+    store = Store(tmp_path / "salvage")
+    made = [
+        stored(store, dataclasses.replace(PLAIN, id=f"2026010{day}T000000Z-dj-db1-t1")) for day in (1, 2, 3)
+    ]
+    for one in made[1:]:
+        data = one.as_dict()
+        del data["number"]
+        write(store.path(one.id) / MANIFEST, as_json(data))
+    assert store.retire(1) == [made[1].id, made[2].id]
 
 
 def test_two_of_one_second_do_not_share_an_id(tmp_path: Path) -> None:
