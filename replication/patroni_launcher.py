@@ -215,8 +215,7 @@ def _put_in(mode: str, remote: frozenset[str], order: Sequence[str], document: M
     short_naps.install()
     told_restart.install()
     cleaned_beside.install()
-    quick_handover.install()
-    held_first.install(order, str(document["scope"]))  # before it waits for what is under way
+    quick_handover.install(held_first.waits(order, str(document["scope"])))
     # After quick_handover: they look in every loop, also in one that tells nothing.
     if mode != MAX_PERFORMANCE:
         announced.install()

@@ -5,7 +5,7 @@ gatekeepers pause their poolers. As a rule they are the first. When one was late
 primary was quiet for a moment, Patroni went on, and the transactions that the late one had sent meanwhile
 were broken off by the stop: two requests without an answer (drill `switchover`, seed 408).
 
-One function is wrapped, `Postgresql._do_stop`. Where a hold stands in etcd, the stop waits until each
+`quick_handover` waits here before it looks what is under way. Where a hold stands in etcd, until each
 gatekeeper that says anything says that its pooler is held, LIMIT_S at most: then no transaction of theirs is
 under way and none begins. A gatekeeper that is silent is not waited for, nor is an etcd that does not answer.
 """
@@ -19,7 +19,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from replication.dcs.etcd_gateway import EtcdUnanswered, values_below
-from replication.mends.wrapping import wrap
 
 logger = logging.getLogger(__name__)
 
@@ -29,16 +28,6 @@ ANSWER_S = 0.3
 HANDOVER, POOLER = "handover", "pooler/"  # below OURS; `failover.handover` says what stands there
 OURS = "/hanbat/{cluster}/"
 HELD = "held"
-SIGNATURE = (
-    "self",
-    "mode",
-    "block_callbacks",
-    "checkpoint",
-    "on_safepoint",
-    "on_shutdown",
-    "before_shutdown",
-    "stop_timeout",
-)
 
 Words = Callable[[], tuple[Iterable[str], Iterable[str]]]
 
@@ -92,34 +81,7 @@ def until_held(words: Words, sleep: Callable[[float], None], clock: Callable[[],
         logger.warning("the poolers are not waited for: %s", error)
 
 
-def do_stop(original: Callable[..., Any], words: Words) -> Callable[..., Any]:
-    """In the place of `_do_stop`, which it calls; a planned handover is what has all three callbacks."""
-
-    def stop(
-        self: Any,
-        mode: str,
-        block_callbacks: bool,
-        checkpoint: bool,
-        on_safepoint: Callable[..., Any] | None,
-        on_shutdown: Callable[..., Any] | None,
-        before_shutdown: Callable[..., Any] | None,
-        stop_timeout: int | None,
-    ) -> Any:
-        if checkpoint and on_shutdown and before_shutdown:
-            until_held(words, time.sleep, time.monotonic)
-        return original(
-            self, mode, block_callbacks, checkpoint, on_safepoint, on_shutdown, before_shutdown, stop_timeout
-        )
-
-    return stop
-
-
-def install(members: Sequence[str], cluster: str) -> None:
-    """Wraps the function in the running Patroni. Raises ReplacedFunctionChanged.
-
-    `members`: of etcd, the one to ask first in front.
-    """
-    from patroni.postgresql import Postgresql  # pyright: ignore[reportMissingTypeStubs]
-
+def waits(members: Sequence[str], cluster: str) -> Callable[[], None]:
+    """The wait for this cluster's poolers. `members`: of etcd, the one to ask first in front."""
     words = words_of(members, cluster)
-    wrap(Postgresql, "_do_stop", SIGNATURE, lambda original: do_stop(original, words))
+    return lambda: until_held(words, time.sleep, time.monotonic)

@@ -8,9 +8,10 @@ write meanwhile. Here:
 
 - With an offer to look at, the lock is renewed and the position is not written; the settings are asked of the
   running server (a tenth of a second each, on a busy computer).
-- New transactions are held at the poolers meanwhile (`failover.switchover`). Those under way get QUIET_S to
-  end before the signal, which would break them off; by then there are mostly none. The checkpoint before the
-  stop is left out when there was one in the last five seconds: `hanbat switchover` makes it before the hold.
+- New transactions are held at the poolers meanwhile (`failover.switchover`); the stop waits until they are
+  (`held_first`). Those under way get QUIET_S to end before the signal, which would break them off; by then
+  there are mostly none. The checkpoint before the stop is left out when there was one in the last five
+  seconds: `hanbat switchover` makes it before the hold.
 - After the signal the process has GRACE_S to end by itself, as it does once its standbys have all its WAL;
   only one that stays (it still archives) is left to Patroni's own way, looking twenty times a second.
 - When it ended, its last position is not written to `/status` before the lock is given back. Patroni writes
@@ -63,7 +64,7 @@ def ends(running: Callable[[], bool], sleep: Callable[[float], None], clock: Cal
     return True
 
 
-def do_stop(original: Callable[..., Any]) -> Callable[..., Any]:
+def do_stop(original: Callable[..., Any], until_held: Callable[[], None]) -> Callable[..., Any]:
     """Takes the place of `_do_stop`, and calls it; a planned handover is what has all three callbacks."""
 
     def stop(
@@ -80,6 +81,7 @@ def do_stop(original: Callable[..., Any]) -> Callable[..., Any]:
             if not _is_true(self, JUST_WRITTEN):
                 self.checkpoint(timeout=stop_timeout)
             checkpoint = False
+            until_held()
             quiet(lambda: bool(self.query(UNDER_WAY, retry=False)[0][0]), time.sleep, time.monotonic)
         return original(
             self, mode, block_callbacks, checkpoint, on_safepoint, on_shutdown, before_shutdown, stop_timeout
@@ -197,20 +199,17 @@ def touch_member(original: Callable[[Any], bool]) -> Callable[[Any], bool]:
 
 
 Replacement = tuple[Callable[[Any], Any], tuple[str, ...]]
+DO_STOP = (
+    "self",
+    "mode",
+    "block_callbacks",
+    "checkpoint",
+    "on_safepoint",
+    "on_shutdown",
+    "before_shutdown",
+    "stop_timeout",
+)
 POSTGRESQL: dict[str, Replacement] = {
-    "_do_stop": (
-        do_stop,
-        (
-            "self",
-            "mode",
-            "block_callbacks",
-            "checkpoint",
-            "on_safepoint",
-            "on_shutdown",
-            "before_shutdown",
-            "stop_timeout",
-        ),
-    ),
     "_wait_for_connection_close": (wait_for_connection_close, ("self", "postmaster")),
     "latest_checkpoint_locations": (latest_checkpoint_locations, ("self", "data")),
 }
@@ -222,7 +221,7 @@ HA: dict[str, Replacement] = {
 }
 
 
-def install() -> None:
+def install(until_held: Callable[[], None]) -> None:
     """Replaces the functions in the running Patroni. Raises ReplacedFunctionChanged."""
     import patroni.postgresql as module  # pyright: ignore[reportMissingTypeStubs]
     from patroni.ha import Ha  # pyright: ignore[reportMissingTypeStubs]
@@ -239,3 +238,4 @@ def install() -> None:
     for owner, functions in replaced:
         for name, (replacement, signature) in functions.items():
             wrap(owner, name, signature, replacement)
+    wrap(module.Postgresql, "_do_stop", DO_STOP, lambda original: do_stop(original, until_held))

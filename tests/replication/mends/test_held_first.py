@@ -8,14 +8,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from patroni.postgresql import Postgresql
 
 from failover.etcd_json import Prefixes, range_end
 from failover.handover import HANDOVER, POOLER, Handover, Pooler, PoolerState, encode
 from replication.dcs import etcd_gateway
 from replication.dcs.etcd_gateway import EtcdUnanswered
-from replication.mends import held_first, quick_handover
-from replication.mends.held_first import LIMIT_S, do_stop, late, until_held, words_of
+from replication.mends.held_first import LIMIT_S, late, until_held, words_of
 
 HOLD = Handover("h1", "dj-db1", "gg-db1", 9000)
 OBEYS = Pooler("dj-app1", PoolerState.HELD, "h1", "dj-db1")
@@ -83,20 +81,6 @@ def test_an_etcd_that_does_not_answer_keeps_nobody_from_stopping(caplog: pytest.
     assert "not waited for" in caplog.text
 
 
-@pytest.mark.parametrize("planned", [True, False])
-def test_only_a_planned_handover_waits(planned: bool) -> None:
-    told: list[str] = []
-
-    def words() -> tuple[list[str], list[str]]:
-        told.append("asked")
-        return [], []
-
-    callback = (lambda *_: None) if planned else None
-    stop = do_stop(lambda *_: told.append("stop"), words)
-    stop(object(), "fast", False, True, None, callback, callback, 30)
-    assert told == (["asked", "stop"] if planned else ["stop"])
-
-
 def encoded(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
 
@@ -125,10 +109,3 @@ def test_it_reads_what_gatekeepers_write(monkeypatch: pytest.MonkeyPatch) -> Non
         assert end == encoded(range_end(PREFIXES.real(key)))
     with pytest.raises(EtcdUnanswered):
         words_of(("dead:2379",), "hanbat")()
-
-
-def test_it_is_put_in_around_the_quick_stop(monkeypatch: pytest.MonkeyPatch) -> None:
-    quick = quick_handover.do_stop(Postgresql._do_stop)
-    monkeypatch.setattr(Postgresql, "_do_stop", quick)
-    held_first.install(("127.0.0.1:2379",), "hanbat")
-    assert Postgresql._do_stop is not quick

@@ -100,15 +100,17 @@ def test_only_a_planned_handover_waits(planned: bool):
         return "stopped"
 
     server, callback = Server(), (lambda *_: None) if planned else None
-    stop = quick_handover.do_stop(original)
+    stop = quick_handover.do_stop(original, lambda: server.told.append("held"))
     assert stop(server, "fast", False, True, None, callback, callback, 30) == "stopped"
-    expected = ["checkpoint", "asked", ("stop", "fast", False)] if planned else [("stop", "fast", True)]
+    expected = (
+        ["checkpoint", "held", "asked", ("stop", "fast", False)] if planned else [("stop", "fast", True)]
+    )
     assert server.told == expected
 
 
 def test_a_checkpoint_that_was_just_made_is_not_made_again():
     server, callback = Server(just_written=True), lambda *_: None
-    stop = quick_handover.do_stop(lambda self, *told: self.told.append("stop"))
+    stop = quick_handover.do_stop(lambda self, *told: self.told.append("stop"), lambda: None)
     stop(server, "fast", False, True, None, callback, callback, 30)
     assert server.told == ["asked", "stop"]
 
