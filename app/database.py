@@ -13,7 +13,8 @@ Rules (design.md §5, Traps), each kept here and nowhere else:
 - ``synchronous_commit`` is never touched here.
 - **The barrier.** A row can be visible on an isolated primary though no other host has it (a cancelled
   wait, or a crash restart there). An answer made from such a row would acknowledge what can vanish. So a
-  replay, a refusal and a read wait for replication too before they are answered. In PostgreSQL 15 a
+  replay, a refusal and a read wait for replication too before they are answered, in the transaction that
+  saw the rows: another one may run on another primary. In PostgreSQL 15 a
   commit waits in SyncRepWaitForLSN only if the transaction has an xid *and* wrote WAL
   (RecordTransactionCommit: ``wrote_xlog && markXidCommitted``); ``pg_current_xact_id()`` alone writes
   none and does not wait. ``pg_logical_emit_message(true, ...)`` gives both with one small WAL record, no
@@ -58,6 +59,8 @@ CONNECT = {
     "keepalives_count": 3,
     "application_name": "procurement",
 }
+SAVEPOINT = "before_work"
+"""What a refusal goes back to, to be confirmed in the same transaction."""
 BARRIER = """
     SELECT pg_is_in_recovery() AS standby,
            CASE WHEN NOT pg_is_in_recovery()
@@ -171,7 +174,7 @@ class Database:
 
         ``work`` may run more than once, each time in a new transaction, so it does SQL only.
         ``barrier(result)`` true: the work wrote nothing itself (a replay), wait for replication anyway.
-        Raises NotWritten, OutcomeUnknown, or what ``work`` raised (after the barrier, if a Refusal).
+        Raises NotWritten, OutcomeUnknown, or what ``work`` raised; a Refusal only when it is confirmed.
         """
         for attempt in range(TRIES):
             try:
@@ -180,22 +183,13 @@ class Database:
                 if attempt == TRIES - 1:
                     raise
                 time.sleep(0.01 * 2**attempt)
-            except Refusal:
-                self._confirm_refusal()
-                raise
         raise AssertionError("unreachable")
-
-    def _confirm_refusal(self) -> None:
-        """A refusal tells of rows, too: it is given out only when they are replicated."""
-        try:
-            self.read(lambda tx: None)
-        except ReadUnconfirmed as error:
-            raise NotWritten(f"refused, but the reason could not be confirmed: {error}") from error
 
     def read(self, work: Callable[[Transaction], T]) -> T:
         """Run ``work`` and answer only what is replicated (see "The barrier").
 
-        Raises ReadUnconfirmed when the database cannot be asked, or did not confirm in time.
+        Raises ReadUnconfirmed when the database cannot be asked, or did not confirm in time, and a Refusal
+        of ``work`` only when it is confirmed.
         """
         try:
             return self._patiently(work, lambda _: True)
@@ -300,17 +294,46 @@ class Database:
             raise before_commit(error) from error
         try:
             result = work(tx)
-            if barrier is not None and barrier(result) and tx.one(BARRIER)["standby"]:
-                raise NotWritten("this server is a standby")
+            if barrier is not None and barrier(result):
+                emit_barrier(tx)
         except psycopg2.Error as error:
-            rollback(connection)
-            raise before_commit(error) from error
+            meaning = before_commit(error)
+            if isinstance(meaning, Refusal):
+                self._confirm_refusal(connection, guard, tx)
+            else:
+                rollback(connection)
+            raise meaning from error
+        except Refusal:
+            self._confirm_refusal(connection, guard, tx)
+            raise
         except BaseException:
             rollback(connection)
             raise
         guard.limit(self._settings.commit_limit_s)
         commit(connection, tx)
         return result
+
+    def _confirm_refusal(self, connection: Connection, guard: Guard, tx: Transaction) -> None:
+        """A refusal tells of rows, too: it is given out only when they are replicated.
+
+        In the transaction that saw them. Another one may run on another primary, which never had them and
+        would confirm all the same.
+        """
+        try:
+            tx.run(f"ROLLBACK TO SAVEPOINT {SAVEPOINT}")
+            emit_barrier(tx)
+            guard.limit(self._settings.commit_limit_s)
+            commit(connection, tx)
+        except (psycopg2.Error, NotWritten, OutcomeUnknown) as error:
+            rollback(connection)
+            message = f"refused, but the reason could not be confirmed: {first_line(error)}"
+            raise NotWritten(message) from error
+
+
+def emit_barrier(tx: Transaction) -> None:
+    """From here the transaction's COMMIT waits for replication; NotWritten on a standby."""
+    if tx.one(BARRIER)["standby"]:
+        raise NotWritten("this server is a standby")
 
 
 def begin(tx: Transaction, settings: Settings) -> None:
@@ -320,7 +343,8 @@ def begin(tx: Transaction, settings: Settings) -> None:
         f"SET LOCAL statement_timeout = {int(settings.query_limit_s * 1000)};"
         f"SET LOCAL lock_timeout = {int(settings.lock_limit_s * 1000)};"
         f"SET LOCAL idle_in_transaction_session_timeout = {int(settings.query_limit_s * 2000)};"
-        "SET LOCAL client_min_messages = warning"
+        "SET LOCAL client_min_messages = warning;"
+        f"SAVEPOINT {SAVEPOINT}"
     )
 
 

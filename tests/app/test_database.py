@@ -10,7 +10,9 @@ import psycopg2
 import pytest
 
 from app.database import Database
-from app.errors import NotWritten, OutcomeUnknown, ReadUnconfirmed
+from app.errors import NotWritten, OutcomeUnknown, ReadUnconfirmed, Refusal
+from app.models import NewInstitution
+from app.parties import Party, add_institution
 
 pytestmark = pytest.mark.postgres
 MISSING = "ALTER SYSTEM SET synchronous_standby_names = 'nobody'"
@@ -90,6 +92,59 @@ def test_a_read_is_not_answered_from_rows_nobody_else_has(database, isolated):
 def test_a_replay_waits_for_replication(database, isolated):
     with pytest.raises(OutcomeUnknown):
         database.write(lambda tx: tx.one("SELECT 1 AS x"), barrier=lambda _: True)
+
+
+def refuse(tx) -> None:
+    tx.one("SELECT 1 AS x")
+    raise Refusal(409, "already_paid", "seen in a row")
+
+
+@pytest.mark.parametrize("way", ["write", "read"])
+def test_a_refusal_is_not_given_out_for_rows_nobody_else_has(database, isolated, way):
+    with pytest.raises((NotWritten, ReadUnconfirmed), match="could not be confirmed"):
+        getattr(database, way)(refuse)
+
+
+def test_a_constraint_is_no_refusal_before_its_row_is_replicated(database, isolated):
+    """The row of a cancelled wait stands here, and nowhere else: "already bid" would be untrue elsewhere."""
+
+    body = NewInstitution(name="nobody's", key="a key of thirty-two characters or more")
+
+    def register(tx):
+        return add_institution(tx, Party(0, "operator", "operator"), {}, body, "r")
+
+    with pytest.raises(OutcomeUnknown):
+        database.write(register)
+    isolated.sql("SELECT pg_cancel_backend(%s)", waiting(isolated)[0])
+    eventually(lambda: isolated.sql("SELECT 1 FROM procurement.party WHERE name = 'nobody''s'") == [(1,)])
+    with pytest.raises(NotWritten, match="could not be confirmed"):
+        database.write(register)
+
+
+def test_a_refusal_leaves_nothing_of_its_work(database, server):
+    def work(tx):
+        insert("refused")(tx)
+        refuse(tx)
+
+    with pytest.raises(Refusal):
+        database.write(work)
+    assert server.sql("SELECT 1 FROM procurement.canary WHERE stream = 'refused'") == []
+
+
+@pytest.mark.parametrize("way", ["write", "read"])
+def test_a_refusal_is_confirmed_by_the_session_that_saw_its_reason(database, server, way):
+    """Should it be lost in between, the next one decides anew: it may be on another primary."""
+    looks: list[int] = []
+
+    def work(tx):
+        looks.append(tx.one("SELECT pg_backend_pid() AS pid")["pid"])
+        if len(looks) > 1:
+            return "there is no such row"
+        server.sql("SELECT pg_terminate_backend(%s, 2000)", looks[0])
+        raise Refusal(409, "already_paid", "seen by the first session only")
+
+    assert getattr(database, way)(work) == "there is no such row"
+    assert len(set(looks)) == 2
 
 
 def test_an_xid_without_wal_does_not_wait(database, isolated):
