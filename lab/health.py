@@ -11,6 +11,7 @@ from typing import Any
 from hanbat.topology import HostRole, ProtectionMode, SiteRole, Topology
 from lab import sockets
 from lab.errors import NotHealthy
+from primary.render import APP_PORT
 
 ETCD_PORT = 2379
 PATRONI_PORT = 8008
@@ -127,10 +128,29 @@ def edges(topology: Topology, client: str) -> Iterator[Condition]:
         )
 
 
+def applications(topology: Topology, client: str) -> Iterator[Condition]:
+    """The application is ready on every host, through its own pooler: an edge shows only that one is."""
+    for host in topology.hosts_with(HostRole.APP):
+        try:
+            seen = str(sockets.http_get(client, str(host.address), APP_PORT, READY, timeout_s=2.0).status)
+        except OSError as error:
+            seen = f"no answer ({error})"
+        name = f"the application is ready on {host.name}"
+        yield Condition(name, seen == "200", f"{READY}: {seen}", (host.name,))
+
+
+def besides_database(topology: Topology, client: str) -> Iterator[Condition]:
+    """All that a drill does not see of PostgreSQL's hosts: etcd, application and poolers, edges."""
+    yield etcd_members(topology, client)
+    yield from applications(topology, client)
+    yield from edges(topology, client)
+
+
 def conditions(topology: Topology, client: str) -> Iterator[Condition]:
     """All conditions, in the order in which a lab comes to life; a false one makes the rest pointless."""
     yield etcd_members(topology, client)
     yield from judge_cluster(topology, read_cluster(topology, client))
+    yield from applications(topology, client)
     yield from edges(topology, client)
 
 

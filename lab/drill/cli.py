@@ -118,6 +118,7 @@ def _say(console: Console, evidence: folders.Evidence, result: dict) -> None:
         "duplicated",
         "heal_outage_seconds",
         "longest_stall_seconds",
+        "slowest_wait_seconds",
         "takeovers",
     ):
         if name not in result:
@@ -179,6 +180,18 @@ def matrix_command(
     click.echo(json.dumps(summary, ensure_ascii=False, indent=2) if as_json else table)
     console.print(f"verdict: {summary['verdict']}; summary: {file}", markup=False)
     sys.exit(EXIT_STATUS[Verdict(summary["verdict"])])
+
+
+@drill.command("table")
+@click.argument("summaries", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+def table_command(summaries: tuple[Path, ...]) -> None:
+    """The drills of several SUMMARIES (matrix-*.json) as one table, those that did not pass included."""
+    from lab.drill import matrix_table
+
+    rows = [
+        matrix_table.row_of(run) for file in summaries for run in json.loads(file.read_text("utf-8"))["runs"]
+    ]
+    click.echo(f"{matrix_table.text(rows)}\n\n{matrix_table.spreads(rows)}")
 
 
 def seeds_of(text: str) -> tuple[int, ...]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from subprocess import CompletedProcess
 
-from hanbat.errors import HanbatError
+from hanbat.errors import Exit, HanbatError
 from hanbat.topology import HostRole
 from lab.drill.drill import Drill
 from lab.drill.errors import ServiceFailed
@@ -19,32 +20,45 @@ PAUSE_S = 1.0
 REASON_LENGTH = 300
 
 
-def hand_over(drill: Drill, candidate: str, *, limit_s: float | None = None) -> None:
-    """Hands the primary over to a host. A refusal changes nothing, so it is asked again for a while.
+@dataclass(frozen=True, slots=True)
+class NotDone:
+    """A switchover that was not done. `begun`: not surely refused before anybody was held or stopped."""
 
-    Raises ServiceFailed with the last refusal.
+    said: str
+    begun: bool
+
+
+def hand_over(drill: Drill, candidate: str, *, limit_s: float | None = None) -> None:
+    """Hands the primary over to a host. Only what was refused before it began is asked again, for a while.
+
+    Raises ServiceFailed with what was said last.
     """
     limit = drill.scenario.bounds.switchover_s if limit_s is None else limit_s
     end = drill.clock.now() + limit
     while True:
-        said = ask(drill, candidate, limit)
-        if said is None:
+        failure = ask(drill, candidate, limit)
+        if failure is None:
             return
-        if drill.clock.now() > end:
-            raise ServiceFailed(f"switchover to {candidate}: {said}")
-        drill.note("switchover_refused", candidate, said)
+        if failure.begun or drill.clock.now() > end:
+            raise ServiceFailed(f"switchover to {candidate}: {failure.said}")
+        drill.note("switchover_refused", candidate, failure.said)
         time.sleep(PAUSE_S)
 
 
-def ask(drill: Drill, candidate: str, limit_s: float) -> str | None:
-    """Asks once; None when it is done, else what was said."""
+def ask(drill: Drill, candidate: str, limit_s: float) -> NotDone | None:
+    """Asks once; None when it is done.
+
+    `hanbat switchover` says with its exit status whether it began; `patronictl` does not, and is asked again.
+    """
     where = speaker(drill, candidate)
+    ours = has_hanbat_switchover(drill, where)
     try:
-        if has_hanbat_switchover(drill, where):
-            return _said(_hanbat(drill, where, candidate, limit_s), done="")
-        return _said(_patronictl(drill, where, candidate, limit_s), done="Successfully switched over")
+        if ours:
+            return _failure(_hanbat(drill, where, candidate, limit_s), done="", refused=Exit.NOT_READY)
+        ended = _patronictl(drill, where, candidate, limit_s)
     except HanbatError as error:
-        return str(error)[:REASON_LENGTH]
+        return NotDone(str(error)[:REASON_LENGTH], begun=ours)
+    return _failure(ended, done="Successfully switched over", refused=None)
 
 
 def has_hanbat_switchover(drill: Drill, host: str) -> bool:
@@ -91,9 +105,10 @@ def _patronictl(drill: Drill, host: str, candidate: str, limit_s: float) -> Comp
     return drill.lab.run(host, argv, timeout_s=limit_s)
 
 
-def _said(ended: CompletedProcess[str], *, done: str) -> str | None:
+def _failure(ended: CompletedProcess[str], *, done: str, refused: Exit | None) -> NotDone | None:
     words = (ended.stdout + ended.stderr).strip()
     if ended.returncode == 0 and done in words:
         return None
     plain = " ".join(line for line in words.splitlines() if not line.startswith(("+", "|")))
-    return plain[-REASON_LENGTH:] or f"exit status {ended.returncode}"
+    said = plain[-REASON_LENGTH:] or f"exit status {ended.returncode}"
+    return NotDone(said, begun=refused is not None and ended.returncode != refused)

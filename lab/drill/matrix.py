@@ -95,7 +95,10 @@ class Expect:
 
     `primary_at`: roles that may have the primary while the fault lasts; the first is the one expected.
     `takeovers`: how many promotions may happen, at least and at most, until the cluster is whole again.
-    `outage_s`: the longest a client with a way in may be without an acknowledgement, fault to heal.
+    `outage_s`: the longest a client stream with a way in may be without an acknowledgement, fault to heal.
+    `wait_s`: the longest a single client may wait for one operation, its own time-outs and tries counted in.
+    Without a word `outage_s`, and ASKED_IN_VAIN_S more where an edge has no way in.
+    `fails_later`: requests that may fail under the fault once the service is back.
     `outage_expected`: nobody is served before the heal; then `return_s` is the limit after it.
     `no_way_in`: roles of sites whose edge leads nowhere while the fault lasts; `way_back_s` after the heal
     it counts again at the latest (`matrix_edges`).
@@ -104,6 +107,8 @@ class Expect:
     primary_at: tuple[str, ...]
     takeovers: tuple[int, int] = (0, 0)
     outage_s: float = 5.0
+    wait_s: float | None = None
+    fails_later: int = 0
     outage_expected: bool = False
     return_s: float = 60.0
     hold_s: float = 5.0
@@ -121,6 +126,18 @@ class Expect:
     back_within_s: float = 20.0
     poolers_release_s: float | None = None  # from the fault on: the hold is gone, every pooler is open
     not_asked: tuple[str, ...] = ()  # checks of the audit that this fault makes meaningless
+
+
+# A client's time-out (`LoadPlan.request_timeout_s`) and its pause before it asks another edge (Retry-After).
+ASKED_IN_VAIN_S = 3.0
+TRIES_S = 4 * ASKED_IN_VAIN_S  # while a line goes on being bad, several tries may find it so
+
+
+def wait_limit_s(expect: Expect) -> float:
+    """How long one client may wait for one operation, in seconds."""
+    if expect.wait_s is not None:
+        return expect.wait_s
+    return expect.outage_s + (ASKED_IN_VAIN_S if expect.no_way_in else 0.0)
 
 
 # A drill of the matrix is short: few parties, quick lives of tenders, no official tender.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from lab.drill.case import CheckVerdict
-from lab.drill.matrix import Expect
+from lab.drill.matrix import Expect, wait_limit_s
 from lab.drill.matrix_facts import Facts
 from lab.drill.matrix_unprotected import covers
 
@@ -36,6 +36,12 @@ class Held:
 def _held(name: str, truth: bool | None, wanted: str, seen: str) -> Held:
     verdict = {True: CheckVerdict.PASSED, False: CheckVerdict.FAILED, None: CheckVerdict.UNKNOWN}[truth]
     return Held(name, verdict, wanted, seen)
+
+
+def _within(name: str, seen: float | None, limit: float) -> Held:
+    """Seconds that must not be above a limit."""
+    truth, said = (None, "unknown") if seen is None else (seen <= limit, f"{seen:.2f} s")
+    return _held(name, truth, f"{limit:g} s", said)
 
 
 def primary_where_expected(facts: Facts, wanted: Wanted) -> Held | None:
@@ -86,15 +92,43 @@ def epochs_only_rise(facts: Facts, wanted: Wanted) -> Held:
 
 
 def outage_within_limit(facts: Facts, wanted: Wanted) -> Held | None:
-    """No client with a way in waits longer than the limit while the fault lasts.
+    """No client stream with a way in is without an acknowledgement for longer while the fault lasts.
 
-    After a takeover the slowest client stream counts (RTO); where nothing moved, the stall of commits.
+    After a takeover the slowest stream counts (RTO); where nothing moved, the stall of commits.
     """
     if wanted.expect.outage_expected:
         return None
-    limit, gap = wanted.expect.outage_s, facts.stall if facts.takeovers == 0 else facts.outage
-    seen = "unknown" if gap is None else f"{gap.seconds:.2f} s"
-    return _held("outage_within_limit", None if gap is None else gap.seconds <= limit, f"{limit:g} s", seen)
+    gap = facts.stall if facts.takeovers == 0 else facts.outage
+    return _within("outage_within_limit", gap.seconds if gap else None, wanted.expect.outage_s)
+
+
+def no_client_waits_longer(facts: Facts, wanted: Wanted) -> Held | None:
+    """No client waits longer for one operation, its time-outs and tries counted in."""
+    if wanted.expect.outage_expected:
+        return None
+    return _within("no_client_waits_longer", facts.slowest_wait_s, wait_limit_s(wanted.expect))
+
+
+def service_stays_back(facts: Facts, wanted: Wanted) -> Held | None:
+    """After a takeover no request fails any more, though the fault lasts. Asked at edges with a way in."""
+    if wanted.expect.outage_expected or not facts.takeovers:
+        return None
+    most, failed = wanted.expect.fails_later, facts.failed_later
+    return _held("service_stays_back", len(failed) <= most, f"at most {most} failed", _named(failed))
+
+
+def way_home_without_failure(facts: Facts, wanted: Wanted) -> Held | None:
+    """No request fails in the planned switchover home, none is slow."""
+    home = facts.way_home
+    if home is None:
+        return None
+    limit = wanted.expect.slowest_request_s or wanted.expect.outage_s
+    text = f"none failed, none over {limit:g} s"
+    if not home.requests or home.slowest_s is None:
+        return _held("way_home_without_failure", None, text, "no request")
+    good = not home.failed and home.slowest_s <= limit
+    said = f"{_named(home.failed)} failed, slowest {home.slowest_s:.2f} s"
+    return _held("way_home_without_failure", good, text, said)
 
 
 def returns_after_heal(facts: Facts, wanted: Wanted) -> Held | None:
@@ -114,9 +148,7 @@ def heal_without_outage(facts: Facts, wanted: Wanted) -> Held | None:
     """The heal stops nobody. Not asked where the heal is what brings the service back."""
     if wanted.expect.outage_expected:
         return None
-    limit, seen = wanted.expect.heal_outage_s, facts.heal_outage_s
-    shown = "unknown" if seen is None else f"{seen:.2f} s"
-    return _held("heal_without_outage", None if seen is None else seen <= limit, f"{limit:g} s", shown)
+    return _within("heal_without_outage", facts.heal_outage_s, wanted.expect.heal_outage_s)
 
 
 def heal_without_failure(facts: Facts, wanted: Wanted) -> Held | None:
@@ -138,11 +170,8 @@ def no_request_fails(facts: Facts, wanted: Wanted) -> Held | None:
 
 def no_request_is_slow(facts: Facts, wanted: Wanted) -> Held | None:
     """Asked of what is planned: a switchover under load."""
-    limit, seen = wanted.expect.slowest_request_s, facts.slowest_s
-    if limit is None:
-        return None
-    shown = "unknown" if seen is None else f"{seen:.2f} s"
-    return _held("no_request_is_slow", None if seen is None else seen <= limit, f"{limit:g} s", shown)
+    limit = wanted.expect.slowest_request_s
+    return None if limit is None else _within("no_request_is_slow", facts.slowest_s, limit)
 
 
 def one_acknowledging(facts: Facts, wanted: Wanted) -> Held | None:
@@ -235,6 +264,8 @@ EXPECTATIONS: tuple[Callable[[Facts, Wanted], Held | None], ...] = (
     no_false_alarm,
     epochs_only_rise,
     outage_within_limit,
+    no_client_waits_longer,
+    service_stays_back,
     returns_after_heal,
     heal_without_outage,
     heal_without_failure,
@@ -246,6 +277,7 @@ EXPECTATIONS: tuple[Callable[[Facts, Wanted], Held | None], ...] = (
     back_in_the_sync_set,
     unprotected_recorded,
     whole_again,
+    way_home_without_failure,
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,7 @@ from lab.drill.matrix_unprotected import Interval
 from lab.drill.measure import DCS, acknowledgements, role_samples, stream_name
 from lab.drill.operations import Attempt, Outcome
 from lab.drill.rto import Gap, RoleSample, longest_gap
+from lab.drill.waits import slowest_wait
 
 PRIMARY = "primary"
 INSIDE = "inside:"  # the edge of attempts of clients inside a site
@@ -39,12 +41,24 @@ class Facts:
     requests: int  # requests that counted from the first fault to the heal
     failed: tuple[str, ...]  # those that failed
     slowest_s: float | None  # the slowest request that was answered in that time
+    slowest_wait_s: float | None  # the longest wait of one client for one operation, its tries counted in
+    failed_later: tuple[str, ...]  # requests that failed where there is a way in, service back to heal
+    way_home: WayHome | None  # None when the primary was at home
     whole: bool  # all machines were whole again
     inside: Inside | None  # None when the scenario has no clients inside a site
     absences: Mapping[str, Absence] = field(default_factory=dict)  # of those that /sync named at the fault
     struck: float = 0.0  # the moments that absences are counted from, seconds since the epoch
     heal: float = 0.0
     unprotected: tuple[Interval, ...] | None = None  # the old primary's own record; None when it was not read
+
+
+@dataclass(frozen=True, slots=True)
+class WayHome:
+    """What clients saw of the planned switchover home."""
+
+    requests: int
+    failed: tuple[str, ...]
+    slowest_s: float | None  # the slowest request that was answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +126,14 @@ def facts(
     samples = role_samples(probes)
     every = acknowledgements(attempts)
     edges = edges_of(closed_edges, every, heal, back_within_s)
-    open_way = [each for each in attempts if not each.edge.startswith(INSIDE) and edges.counts(each)]
+    open_way = [each for each in _clients(attempts) if edges.counts(each)]
     epochs = _epochs(probes, whole)
     during = _between(open_way, fault, heal)
     after = _between(open_way, heal, whole)
     streams = {name: at for name, at in every.items() if not edges.closed_to(name)}
+    later = _between(
+        (each for each in open_way if each.edge not in edges.back), moments.get("resumed", heal), heal
+    )
     return Facts(
         old=old,
         under=under,
@@ -132,13 +149,40 @@ def facts(
         heal_failed=tuple(describe(each) for each in after if failed(each)),
         requests=len(during),
         failed=tuple(describe(each) for each in during if failed(each)),
-        slowest_s=max((each.ended_at - each.sent_at for each in during if each.ended_at), default=None),
+        slowest_s=_slowest(during),
+        slowest_wait_s=slowest_wait(
+            (each for each in _clients(attempts) if not _shut_out(each, edges)), fault, heal
+        ),
+        failed_later=tuple(describe(each) for each in later if failed(each)),
+        way_home=_way_home(open_way, moments),
         whole="rejoined" in moments,
         inside=inside_of(attempts, samples, heal),
         absences=absences(probes, moments.get("struck", fault), heal, whole),
         struck=moments.get("struck", fault),
         heal=heal,
     )
+
+
+def _clients(attempts: Iterable[Attempt]) -> list[Attempt]:
+    """Those at an edge, as users are."""
+    return [each for each in attempts if not each.edge.startswith(INSIDE)]
+
+
+def _shut_out(attempt: Attempt, edges: Edges) -> bool:
+    """Whether it comes from a client that knows no edge but one without a way in."""
+    return edges.closed_to(stream_name(attempt.stream)) and not edges.counts(attempt)
+
+
+def _slowest(attempts: Iterable[Attempt]) -> float | None:
+    return max((each.ended_at - each.sent_at for each in attempts if each.ended_at), default=None)
+
+
+def _way_home(attempts: Iterable[Attempt], moments: Mapping[str, float]) -> WayHome | None:
+    """From the command to the sight that all is whole at home; to the end when that was not seen."""
+    if "switchover" not in moments:
+        return None
+    sent = _between(attempts, moments["switchover"], moments.get("home", math.inf))
+    return WayHome(len(sent), tuple(describe(each) for each in sent if failed(each)), _slowest(sent))
 
 
 def failed(attempt: Attempt) -> bool:

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 
 from hanbat.errors import HanbatError
+from lab import health
 from lab.drill import matrix, rest, sight
 from lab.drill.audit import CHECKS
 from lab.drill.breaker import Breaker
@@ -20,10 +21,13 @@ from lab.drill.matrix import Expect, MatrixScenario
 from lab.drill.snapshot import psql
 from lab.drill.stages import canaries, db_hosts, homes, judge, require_whole, required, wanted
 from lab.drill.streams import canary_stream
+from lab.errors import NotHealthy
 
 ASK_S = 3.0
 LIFE_S = 30.0  # within this a life of a tender ends, once the service is whole
 SETTLE_S = 1.0  # after the cluster is whole, until the switchover home
+AFTER_BLOCK_S = 2.0  # so long beyond the block period, in which no controller acts, the heal is looked at
+NOT_AT_HOME = "it was not at home before the drill"
 NOT_OF_THE_MATRIX = frozenset({"official_as_published"})
 
 
@@ -99,7 +103,7 @@ def steady(drill: Drill, load: LoadProcess) -> None:
     load.wait(lambda seen: seen.ready, what="the load is ready", limit_s=bounds.steady_s)
     require_whole(drill, load)
     if sight.primary_of(load.watched) != principal(drill):
-        drill.note("switchover", principal(drill), "it was not at home before the drill")
+        drill.note("switchover", principal(drill), NOT_AT_HOME)
         hand_over(drill, principal(drill))
     load.do("prepare", limit_s=bounds.prepare_s)
     _rest(drill, load)
@@ -205,7 +209,7 @@ def asked(drill: Drill) -> str | None:
 
 
 def rejoin(drill: Drill, load: LoadProcess, expect: Expect) -> None:
-    """All machines are whole again by themselves, and every client is served."""
+    """All machines are whole again by themselves, and every client is served; looked at for a while."""
     want, limit = wanted(drill), drill.scenario.bounds.rejoin_s
     streams, since = canaries(drill) | {f"{drill.run}:bidders"}, drill.moments["heal"]
     if expect.outage_expected:
@@ -220,7 +224,10 @@ def rejoin(drill: Drill, load: LoadProcess, expect: Expect) -> None:
     drill.note(
         "rejoined", sight.primary_of(load.watched) or "", "every standby streams, the sync set is whole"
     )
-    time.sleep(SETTLE_S)
+    required_besides_database(drill)
+    block_s = drill.lab.topology.failover.block_period.total_seconds()
+    time.sleep(max(SETTLE_S, drill.moments["heal"] + block_s + AFTER_BLOCK_S - drill.clock.now()))
+    required(load, lambda seen: sight.whole(seen, want, db_hosts(drill)), "every host still streams", limit)
     since = drill.clock.now() - SETTLE_S
     required(
         load,
@@ -230,6 +237,20 @@ def rejoin(drill: Drill, load: LoadProcess, expect: Expect) -> None:
     )
     _remember_operation(drill, load)
     drill.moments["rejoined"] = drill.clock.now()
+
+
+def required_besides_database(drill: Drill) -> None:
+    """etcd, every application host and every edge are back, too. Raises ServiceFailed."""
+    topology, client = drill.lab.topology, drill.lab.names.client
+    try:
+        health.wait(
+            lambda: health.besides_database(topology, client),
+            limit_s=drill.scenario.bounds.rejoin_s,
+            explain=lambda hosts: f"look at: {', '.join(hosts)}",
+            progress=lambda text: None,
+        )
+    except NotHealthy as error:
+        raise ServiceFailed(str(error)) from error
 
 
 def _remember_operation(drill: Drill, load: LoadProcess) -> None:

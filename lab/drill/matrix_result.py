@@ -34,7 +34,6 @@ def result_of(drill: Drill, broken_off: str | None, started: str) -> dict[str, A
         _moments(drill),
         frozenset(drill.cast.get("db_hosts", ())) - {old},
         closed,
-        scenario.bounds.normal_gap_s,
     )
     held = _held(drill, seen)
     known = _known(drill, measured, held, broken_off)
@@ -126,7 +125,11 @@ def _figures(seen: Facts | None) -> dict[str, Any]:
         "heal_requests": seen.heal_requests,
         "heal_failed_requests": len(seen.heal_failed),
         "failed_requests": len(seen.failed),
+        "failed_later_requests": len(seen.failed_later),
+        "outage_seconds": _round(seen.outage.seconds if seen.outage else None),
         "slowest_request_seconds": _round(seen.slowest_s),
+        "slowest_wait_seconds": _round(seen.slowest_wait_s),
+        "way_home": asdict(seen.way_home) if seen.way_home else None,
         "primary_under": seen.under,
         "unprotected": None if seen.unprotected is None else [asdict(each) for each in seen.unprotected],
         "inside": asdict(seen.inside) if seen.inside else None,

@@ -13,7 +13,8 @@ from hanbat.errors import HanbatError
 from lab import health, record
 from lab.drill import matrix_table
 from lab.drill.drill import Report
-from lab.drill.matrix_table import Row, not_run, row_of
+from lab.drill.matrix_play import NOT_AT_HOME
+from lab.drill.matrix_table import Row, broken, not_run, row_of
 from lab.drill.runner import INTERRUPTED, run_drill
 from lab.faults import heal_all
 from lab.laboratory import Lab
@@ -49,7 +50,11 @@ def run_matrix(
     try:
         for place, (name, seed) in enumerate(runs, start=1):
             say(f"[{place}/{len(runs)}] {name}, seed {seed}")
-            rows.append(_one(lab, name, seed, root, show, say, begun + asked.limit_s))
+            left = _whole(lab, say)
+            row, moved = _one(lab, name, seed, root, show, say, begun + asked.limit_s)
+            if rows and (left or moved):
+                rows[-1] = broken(rows[-1], left or "the primary moved again after it")
+            rows.append(row)
             record.save(file, matrix_table.as_dict(rows, time.monotonic() - begun))
             say(matrix_table.text(rows[-1:]).splitlines()[-1])
             if any(INTERRUPTED in why for why in rows[-1].why):
@@ -63,20 +68,32 @@ def run_matrix(
     return file, summary
 
 
-def _one(lab: Lab, name: str, seed: int, root: Path, show: Report, say: Say, end: float) -> Row:
+def _one(lab: Lab, name: str, seed: int, root: Path, show: Report, say: Say, end: float) -> tuple[Row, bool]:
+    """The drill, and whether the primary was not at home before it."""
     if time.monotonic() > end:
-        return not_run(name, seed, "the time of the matrix was over")
-    try:
-        make_whole(lab, say)
-    except HanbatError as error:
-        return not_run(name, seed, f"no whole lab: [{error.code:03d}] {error}")
+        return not_run(name, seed, "the time of the matrix was over"), False
+    if not lab.is_up():
+        return not_run(name, seed, "no whole lab"), False
     evidence, result = run_drill(lab, name, seed, root, show, keep=True)
     say(f"evidence: {evidence.folder}")
-    return row_of(result)
+    return row_of(result), any(event["detail"] == NOT_AT_HOME for event in result["timeline"])
 
 
-def make_whole(lab: Lab, say: Say) -> None:
-    """Heals what is injected and waits; a lab that does not come back is taken down and made anew."""
+def _whole(lab: Lab, say: Say) -> str:
+    """As `make_whole`, but without a lab when none can be made: then none is up."""
+    try:
+        return make_whole(lab, say)
+    except HanbatError as error:
+        say(f"no lab: [{error.code:03d}] {error}")
+        return ""
+
+
+def make_whole(lab: Lab, say: Say) -> str:
+    """Heals what is injected and waits; a lab that does not come back is taken down and made anew.
+
+    Answers why it had to be, "" when it had not. Raises HanbatError when it cannot be made.
+    """
+    trouble = ""
     if lab.is_up():
         try:
             heal_all(lab, lambda text: say(f"left by the drill before: {text}"))
@@ -88,9 +105,11 @@ def make_whole(lab: Lab, say: Say) -> None:
                 progress=say,
             )
         except HanbatError as error:
-            say(f"the lab did not come back by itself; making it anew. [{error.code:03d}] {error}")
+            trouble = f"the lab did not come back by itself: [{error.code:03d}] {str(error).splitlines()[0]}"
+            say(f"{trouble}; making it anew")
             lab.down(say)
     if not lab.is_up():
         lab.up(say)
         say(f"{SETTLE_S:g} s of rest: what is measured is a service that runs, and not its first moments")
         time.sleep(SETTLE_S)
+    return trouble

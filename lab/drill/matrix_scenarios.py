@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from lab.drill.matrix import (
     MATRIX_BOUNDS,
+    TRIES_S,
     Break,
     Expect,
     Insiders,
@@ -167,14 +168,14 @@ NETWORK = (
         ("회선이 붙었다 끊겼다 함", "The WAN flaps"),
         ("주 서버는 그대로, 헛된 절체가 없다", "nothing moves, no needless takeover"),
         (Break("flap", "{home}-{backup}"),),
-        Expect(STAYS, no_way_in=("{backup}",), insiders=INSIDE, hold_s=20.0),
+        Expect(STAYS, wait_s=TRIES_S, no_way_in=("{backup}",), insiders=INSIDE, hold_s=20.0),
     ),
     scenario(
         "wan-slow",
         ("느린 회선(50 ms, 손실 5 %)", "Slow WAN: 50 ms, 5 % loss"),
         ("주 서버는 그대로, 느려도 멈추지 않는다", "nothing moves; slower, never stopped"),
         (Break("wan", "all"),),
-        Expect(STAYS, hold_s=15.0, heal_outage_s=2.5),
+        Expect(STAYS, hold_s=15.0, wait_s=TRIES_S, heal_outage_s=2.5),
     ),
 )
 
@@ -215,6 +216,17 @@ DCS = (
         ),
         (Break(POWER_CUT, "{etcd_leader}"),),
         Expect(STAYS),
+    ),
+    scenario(
+        "etcd-leader-frozen",
+        ("etcd 지도 서버가 멈췄다 깨어남", "The leader of etcd stands still and wakes"),
+        (
+            "아무것도 움직이지 않고, 깨어난 서버가 남의 임대를 끝내지 않는다",
+            "nothing moves, and the member that wakes ends nobody's lease",
+        ),
+        # Longer than Patroni's lease: when it wakes, etcd 3.4 may still think that it leads.
+        (Break(FREEZE, "{etcd_leader}"),),
+        Expect(STAYS, hold_s=25.0),
     ),
     scenario(
         "etcd-all-down",

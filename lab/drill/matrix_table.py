@@ -5,28 +5,42 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from lab.drill import words
 from lab.drill.verdict import Verdict
 
-FIGURES = ("rto_seconds", "longest_stall_seconds", "heal_outage_seconds", "switchover_outage_seconds")
+FIGURES = (
+    "rto_seconds",
+    "outage_seconds",
+    "longest_stall_seconds",
+    "slowest_wait_seconds",
+    "slowest_request_seconds",
+    "heal_outage_seconds",
+    "switchover_outage_seconds",
+)
 PHASES = ("detect_s", "decide_s", "promote_s", "route_s")
-COUNTS = ("lost", "unknown", "duplicated", "takeovers")
+COUNTS = ("lost", "unknown", "duplicated", "takeovers", "failed_later_requests", "heal_failed_requests")
 NOT_RUN = "not run"
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One drill. None is not known, or does not apply."""
+    """One drill. None is not known, or does not apply.
+
+    `outage_seconds`: of the slowest client stream, over all blows of the fault; `rto_seconds`: of the last.
+    """
 
     scenario: str
     seed: int
     run_id: str
     verdict: str
     rto_seconds: float | None
+    outage_seconds: float | None
     longest_stall_seconds: float | None
+    slowest_wait_seconds: float | None
+    slowest_request_seconds: float | None
     heal_outage_seconds: float | None
     switchover_outage_seconds: float | None
     acknowledged: int | None
@@ -34,6 +48,8 @@ class Row:
     unknown: int | None
     duplicated: int | None
     takeovers: int | None
+    failed_later_requests: int | None
+    heal_failed_requests: int | None
     phases: Mapping[str, float | None] | None
     why: tuple[str, ...]
 
@@ -55,6 +71,11 @@ def not_run(scenario: str, seed: int, why: str) -> Row:
     """A drill that was asked for and could not be run: that is no pass."""
     empty = dict.fromkeys((*FIGURES, "acknowledged", *COUNTS, "phases"))
     return Row(scenario=scenario, seed=seed, run_id="", verdict=NOT_RUN, why=(why,), **empty)
+
+
+def broken(row: Row, why: str) -> Row:
+    """A drill behind which the lab was not whole: whatever it said, it did not pass."""
+    return replace(row, verdict=Verdict.FAILED.value, why=(*row.why, why))
 
 
 def percentile(values: Iterable[float], percent: float) -> float | None:
@@ -135,6 +156,7 @@ HEADS = (
     "verdict",
     "RTO",
     "stall",
+    "wait",
     "lost",
     "unkn",
     "dup",
@@ -142,7 +164,7 @@ HEADS = (
     "takeovers",
     "why not passed",
 )
-RIGHT = frozenset({"seed", "RTO", "stall", "lost", "unkn", "dup", "heal", "takeovers"})
+RIGHT = frozenset({"seed", "RTO", "stall", "wait", "lost", "unkn", "dup", "heal", "takeovers"})
 
 
 def text(rows: Sequence[Row]) -> str:
@@ -152,7 +174,18 @@ def text(rows: Sequence[Row]) -> str:
     return "\n".join(_line(line, widths) for line in lines)
 
 
-SPREAD_HEADS = ("scenario", "figure", "n", "p50", "p95", "max", "detect / decide / promote / route, p50")
+SPREAD_HEADS = (
+    "scenario",
+    "passed",
+    "figure, s",
+    "n",
+    "p50",
+    "p95",
+    "max",
+    "one client's longest wait: p50, max",
+    "gap at the heal: max",
+    "detect / decide / promote / route, p50",
+)
 
 
 def spreads(rows: Sequence[Row]) -> str:
@@ -164,14 +197,17 @@ def spreads(rows: Sequence[Row]) -> str:
             figure, word = one["longest_stall_seconds"], "stall"
         shown = (words.seconds(figure[key], 2) for key in ("p50", "p95", "max"))
         phases = " / ".join(words.phase(one["phases"][phase]["p50"]) for phase in PHASES)
-        cells = (name, word, f"{figure['runs']} of {one['runs']}", *shown, phases)
+        wait, heal = one["slowest_wait_seconds"], words.seconds(one["heal_outage_seconds"]["max"], 2)
+        waits = f"{words.seconds(wait['p50'], 2)}, {words.seconds(wait['max'], 2)}"
+        passed = f"{one['verdicts'].get(Verdict.PASSED, 0)} of {one['runs']}"
+        cells = (name, passed, word, f"{figure['runs']} of {one['runs']}", *shown, waits, heal, phases)
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    figures = [row.rto_seconds, row.longest_stall_seconds, row.heal_outage_seconds]
-    rto, stall, heal = ("-" if value is None else f"{value:.2f}" for value in figures)
+    figures = [row.rto_seconds, row.longest_stall_seconds, row.slowest_wait_seconds, row.heal_outage_seconds]
+    rto, stall, wait, heal = ("-" if value is None else f"{value:.2f}" for value in figures)
     counts = ["?" if value is None else str(value) for value in (row.lost, row.unknown, row.duplicated)]
     takeovers = "?" if row.takeovers is None else str(row.takeovers)
     return (
@@ -180,6 +216,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         row.verdict,
         rto,
         stall,
+        wait,
         *counts,
         heal,
         takeovers,

@@ -65,7 +65,6 @@ def measure(
     moments: Mapping[str, float],
     candidates: frozenset[str],
     lost_edges: frozenset[str],
-    normal_gap_s: float,
 ) -> Measured:
     """RTO, its phases, and the disturbances at the heal and at the switchover.
 
@@ -88,7 +87,7 @@ def measure(
         if start not in moments or stop not in moments:
             return None
         canaries = {name: times for name, times in watched.items() if name.startswith("canary")}
-        return disturbance(canaries, moments[start], moments[stop], normal_gap_s)
+        return disturbance(canaries, moments[start], moments[stop])
 
     return Measured(
         outages=outages,

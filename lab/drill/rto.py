@@ -54,21 +54,15 @@ def slowest(outages: Mapping[str, Gap | None]) -> Gap | None:
     return max((gap for gap in outages.values() if gap is not None), key=lambda gap: gap.seconds)
 
 
-def disturbance(
-    streams: Mapping[str, Sequence[float]], start_at: float, stop_at: float, normal_s: float
-) -> float | None:
-    """The longest gap of any stream between two times; 0 if none is beyond normal pacing.
-
-    None without streams.
-    """
+def disturbance(streams: Mapping[str, Sequence[float]], start_at: float, stop_at: float) -> float | None:
+    """The longest gap of any stream between two times, its normal pacing included. None without streams."""
     if not streams or stop_at <= start_at:
         return None
     gaps = []
     for ended in streams.values():
         before = [at for at in ended if at <= start_at]
         gaps.append(longest_gap(ended, before[-1] if before else start_at, stop_at).seconds)
-    longest = max(gaps)
-    return longest if longest > normal_s else 0.0
+    return max(gaps)
 
 
 @dataclass(frozen=True, slots=True)

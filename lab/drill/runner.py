@@ -233,7 +233,6 @@ def _conclude(drill: Drill, ending: Ending, started: str) -> dict[str, Any]:
         drill.moments,
         candidates,
         frozenset({drill.home.name}),
-        drill.scenario.bounds.normal_gap_s,
     )
     known = known_of(drill, measured, ending.service_failure, ending.broken_off)
     return _write(drill, result(drill, measured, known, started) | surroundings(drill))

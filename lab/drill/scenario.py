@@ -20,7 +20,7 @@ class Bounds:
     rejoin_s: float = 90.0
     switchover_s: float = 40.0
     quiet_s: float = 15.0
-    rto_s: float = 30.0  # a slower takeover fails the drill
+    rto_s: float = 5.0  # a slower takeover fails the drill
     outage_s: float = 60.0  # no acknowledgement at all for longer is "wholly down for long"
     normal_gap_s: float = 0.5  # a shorter gap between acknowledgements is normal pacing
     load_s: float = 360.0  # the load ends by itself after this

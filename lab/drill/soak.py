@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from lab.drill.matrix import MATRIX_BOUNDS, Break, Expect, scenario
+from lab.drill.matrix import MATRIX_BOUNDS, TRIES_S, Break, Expect, scenario
 
 SOAK_S = 900.0
 
@@ -18,6 +18,6 @@ SOAK = scenario(
         Break("flap", "{backup}:cut=400ms,every=11900ms"),
         Break("flap", "{home}-{backup}:cut=400ms,every=5100ms"),
     ),
-    Expect(("{primary}",), hold_s=SOAK_S, heal_outage_s=2.5),
+    Expect(("{primary}",), hold_s=SOAK_S, wait_s=TRIES_S, heal_outage_s=2.5),
     replace(MATRIX_BOUNDS, load_s=SOAK_S + 400.0),
 )

@@ -112,7 +112,9 @@ EXPECTATIONS: dict[str, Pair] = {
     "epochs_only_rise": ("차수는 오르기만 함", "epochs only rise"),
     "one_acknowledging": ("확인해 주는 주 서버는 하나", "never two acknowledging primaries"),
     "cancelled_commits": ("취소된 COMMIT을 보았는가", "cancelled COMMITs were seen"),
-    "outage_within_limit": ("고객이 기다린 시간", "how long clients waited"),
+    "outage_within_limit": ("가장 늦은 고객 줄의 중단", "outage of the slowest client stream"),
+    "no_client_waits_longer": ("한 고객이 가장 오래 기다린 시간", "the longest wait of one client"),
+    "service_stays_back": ("돌아온 뒤 실패한 요청", "requests that failed once the service was back"),
     "returns_after_heal": ("복구 뒤 돌아온 시간", "back after the heal"),
     "heal_without_outage": ("복구 때 멈춘 시간", "outage at the heal"),
     "heal_without_failure": ("복구 때 실패한 요청", "requests that failed at the heal"),
@@ -125,6 +127,7 @@ EXPECTATIONS: dict[str, Pair] = {
     "command_told_the_truth": ("절체 명령이 사실대로 말했는가", "the command told how it ended"),
     "poolers_let_go": ("풀러가 풀린 때", "the poolers let go"),
     "whole_again": ("모두 다시 온전함", "whole again"),
+    "way_home_without_failure": ("돌아가는 계획 절체", "the planned switchover home"),
 }
 KINDS: dict[str, Pair] = {
     "award": ("낙찰", "award"),
@@ -225,11 +228,13 @@ def headline(result: Mapping[str, Any]) -> Pair:
 
 
 def matrix_headline(result: Mapping[str, Any]) -> Pair:
-    """What was broken, how long clients waited, and what was lost."""
+    """What was broken, how long no client of a stream was served, how long one waited, and what was lost."""
     title, stall, lost = result["title"], result.get("longest_stall_seconds"), result.get("lost")
-    waited = result.get("rto_seconds") if result.get("rto_seconds") is not None else stall
-    ko = "중단 시간은 재지 못함" if waited is None else f"고객이 기다린 시간 최대 {waited:.1f}초"
-    en = "the outage was not measured" if waited is None else f"clients waited at most {waited:.1f} s"
+    out = result.get("rto_seconds") if result.get("rto_seconds") is not None else stall
+    ko = "중단 시간은 재지 못함" if out is None else f"가장 늦은 고객 줄의 중단 {out:.1f}초"
+    en = "the outage was not measured" if out is None else f"outage of the slowest client stream {out:.1f} s"
+    if (wait := result.get("slowest_wait_seconds")) is not None:
+        ko, en = f"{ko}, 한 고객의 대기 최대 {wait:.1f}초", f"{en}, longest wait of one client {wait:.1f} s"
     if lost is None:
         return f"{title['ko']}: {ko}, 손실 여부는 확인하지 못함", f"{title['en']}: {en}; losses are not known"
     done = result.get("acknowledged") or 0

@@ -85,7 +85,7 @@ def test_the_service_is_back_and_nothing_is_lost(tmp_path: Path) -> None:
         "scheduled_price": 1773240950,
     }
     assert (result["lost"], result["duplicated"], result["rpo_records"]) == (0, 0, 0)
-    assert result["rto_seconds"] <= 30
+    assert result["rto_seconds"] <= 5
     assert result["acknowledged"] > 500
     assert result["seed"] == 7
     assert result == result_of(tmp_path)

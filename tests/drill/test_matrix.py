@@ -16,7 +16,18 @@ from lab.drill.audit import CHECKS
 from lab.drill.matrix import Break, Mend, Switchover
 from lab.drill.matrix_checks import EXPECTATIONS
 from lab.drill.matrix_scenarios import MATRIX
-from lab.drill.matrix_table import Row, median, not_run, percentile, spreads, summary, text, verdict_of
+from lab.drill.matrix_table import (
+    Row,
+    broken,
+    median,
+    not_run,
+    percentile,
+    row_of,
+    spreads,
+    summary,
+    text,
+    verdict_of,
+)
 from lab.drill.middle import MIDDLE_EXPECTATIONS
 from lab.drill.verdict import Verdict
 
@@ -120,7 +131,10 @@ def test_a_scenario_can_be_written_down():
 
 
 def row(name: str, verdict: str = "passed", rto: float | None = 2.0, lost: int | None = 0) -> Row:
-    return Row(name, 1, "r", verdict, rto, rto, 0.1, None, 900, lost, 3, 0, 1, None, ())
+    known = {"scenario": name, "seed": 1, "run_id": "r", "verdict": verdict, "why": ()}
+    figures = {"rto_seconds": rto, "longest_stall_seconds": rto, "heal_outage_seconds": 0.1}
+    counts = {"acknowledged": 900, "lost": lost, "unknown": 3, "duplicated": 0, "takeovers": 1}
+    return row_of(known | figures | counts)
 
 
 def test_percentiles_are_values_that_were_measured():
@@ -141,9 +155,15 @@ def test_the_spreads_say_of_how_many_runs_and_no_phase_is_nothing():
     rows = [replace(row("a", rto=rto), phases=phases) for rto in (1.0, 2.0, None)]
     still = replace(row("b"), rto_seconds=None, longest_stall_seconds=0.7)
     shown = spreads([*rows, still]).splitlines()
-    assert shown[2] == "| a | RTO | 2 of 3 | 1.50 | 2.00 | 2.00 | 1.00 / < 0.2 / 0.31 / – |"
-    assert shown[3] == "| b | stall | 1 of 1 | 0.70 | 0.70 | 0.70 | – / – / – / – |"
-    assert {line.count("|") for line in shown} == {8}
+    cells = "| a | 3 of 3 | RTO | 2 of 3 | 1.50 | 2.00 | 2.00 | –, – | 0.10 | 1.00 / < 0.2 / 0.31 / – |"
+    assert shown[2] == cells
+    assert shown[3] == "| b | 1 of 1 | stall | 1 of 1 | 0.70 | 0.70 | 0.70 | –, – | 0.10 | – / – / – / – |"
+    assert {line.count("|") for line in shown} == {11}
+
+
+def test_a_drill_that_left_the_lab_broken_did_not_pass():
+    left = broken(row("a"), "the lab did not come back")
+    assert (left.verdict, left.why) == ("failed", ("the lab did not come back",))
 
 
 def test_a_sum_over_what_is_not_known_is_not_known():

@@ -13,7 +13,7 @@ from lab.drill.matrix import MATRIX_BOUNDS, Expect, Insiders
 from lab.drill.matrix_absence import Absence, absences
 from lab.drill.matrix_checks import Wanted, judge
 from lab.drill.matrix_edges import CUT_BACK_S, POWER_BACK_S
-from lab.drill.matrix_facts import Facts, Inside, facts, promotions
+from lab.drill.matrix_facts import Facts, Inside, WayHome, facts, promotions
 from lab.drill.matrix_unprotected import Interval, intervals
 from lab.drill.operations import Attempt, Outcome
 from lab.drill.rto import Gap, RoleSample
@@ -38,6 +38,9 @@ GOOD = Facts(
     requests=250,
     failed=("canary at daejeon: refused, 503",),
     slowest_s=2.0,
+    slowest_wait_s=3.4,
+    failed_later=(),
+    way_home=WayHome(150, (), 0.8),
     whole=True,
     inside=Inside(12, 3, (), after_heal=40),
 )
@@ -84,6 +87,9 @@ PLANTED = {
     "no_false_alarm": (GOOD, WANTED, {"operations": 2}),
     "epochs_only_rise": (GOOD, WANTED, {"epochs": {"sj-wt1": (3, 4, 3)}}),
     "outage_within_limit": (GOOD, WANTED, {"outage": Gap(0.0, 5.1)}),
+    "no_client_waits_longer": (GOOD, WANTED, {"slowest_wait_s": 5.1}),
+    "service_stays_back": (GOOD, WANTED, {"failed_later": ("canary",)}),
+    "way_home_without_failure": (GOOD, WANTED, {"way_home": WayHome(150, ("canary",), 0.8)}),
     "heal_without_outage": (GOOD, WANTED, {"heal_outage_s": 1.6}),
     "heal_without_failure": (GOOD, WANTED, {"heal_failed": ("canary",)}),
     "one_acknowledging": (GOOD, WANTED, {"inside": Inside(12, 3, ("k by dj-db1",), ("k by dj-db1",), 40)}),
@@ -118,6 +124,8 @@ def test_a_planted_bug_fails_its_expectation_and_no_other(name):
         ("no_false_alarm", {"operations": None}),
         ("epochs_only_rise", {"epochs": {}}),
         ("outage_within_limit", {"outage": None}),
+        ("no_client_waits_longer", {"slowest_wait_s": None}),
+        ("way_home_without_failure", {"way_home": WayHome(0, (), None)}),
         ("heal_without_outage", {"heal_outage_s": None}),
         ("heal_without_failure", {"heal_requests": 0}),
         ("one_acknowledging", {"inside": Inside(0, 3, (), after_heal=40)}),
@@ -219,6 +227,19 @@ def test_where_nothing_moved_the_stall_of_commits_counts():
     assert verdicts(patient, WANTED)["outage_within_limit"] is CheckVerdict.PASSED
 
 
+def test_a_slow_way_home_fails_at_the_limit_of_what_is_planned():
+    slow = replace(GOOD_PLANNED, way_home=WayHome(150, (), 1.6))
+    assert verdicts(slow, PLANNED)["way_home_without_failure"] is CheckVerdict.FAILED
+    assert verdicts(replace(GOOD, way_home=WayHome(150, (), 1.6)), WANTED)["way_home_without_failure"] is (
+        CheckVerdict.PASSED
+    )
+
+
+def test_what_never_moved_has_no_way_home_and_no_service_to_stay_back():
+    still = verdicts(replace(GOOD, takeovers=0, way_home=None, failed_later=("canary",)), WANTED)
+    assert not {"service_stays_back", "way_home_without_failure"} & set(still)
+
+
 def test_a_service_that_never_returned_has_failed():
     assert verdicts(replace(GOOD_DARK, return_s=None), DARK)["returns_after_heal"] is CheckVerdict.FAILED
 
@@ -268,6 +289,58 @@ def test_the_facts_of_a_takeover():
 
 def test_without_a_fault_there_are_no_facts():
     assert facts(ACKS, PROBES, {"load": 1.0}, "dj-db1", None, frozenset()) is None
+
+
+def bid(
+    sent: float, ended: float, outcome: Outcome, *, key: str = "k", edge: str = "daejeon", **more
+) -> Attempt:
+    status = 201 if outcome is Outcome.ACKNOWLEDGED else None
+    return Attempt("r:bidders", "bid", key, edge, "/b", {}, sent, ended, outcome, status, **more)
+
+
+def test_one_client_may_wait_longer_than_its_stream():
+    """The first bid hangs and is sent again after a pause; other bidders are served meanwhile."""
+    hung = (bid(11.0, 13.0, Outcome.UNKNOWN), bid(14.0, 14.2, Outcome.ACKNOWLEDGED))
+    others = [bid(n / 10, n / 10 + 0.02, Outcome.ACKNOWLEDGED, key=str(n)) for n in range(320)]
+    seen = seen_of([*ACKS, *others, *hung])
+    assert seen.slowest_wait_s == pytest.approx(3.2)
+    assert seen.slowest_s == pytest.approx(2.0)
+    before = (bid(9.0, 11.0, Outcome.UNKNOWN), bid(12.0, 16.0, Outcome.ACKNOWLEDGED))
+    assert seen_of([*ACKS, *before]).slowest_wait_s == pytest.approx(7.0), "under way at the fault"
+    never = (bid(11.0, 13.0, Outcome.UNKNOWN), bid(14.0, 29.0, Outcome.UNKNOWN))
+    assert seen_of([*ACKS, *never]).slowest_wait_s == pytest.approx(18.0), "until its last try ended"
+
+
+def test_a_canary_without_an_answer_waited_for_nothing_and_one_at_a_closed_edge_has_no_way_in():
+    ordinary = seen_of().slowest_wait_s
+    assert seen_of([*ACKS, attempt(11.0, Outcome.UNKNOWN)]).slowest_wait_s == ordinary
+    late = replace(attempt(12.0, Outcome.ACKNOWLEDGED, **CLOSED), ended_at=19.0)
+    assert seen_of([*ACKS, late], closed=GYEONGGI).slowest_wait_s == ordinary
+    assert seen_of([*ACKS, late]).slowest_wait_s == pytest.approx(7.0)
+
+
+def test_what_fails_once_the_service_is_back():
+    moments = MOMENTS | {"resumed": 12.6}
+    late, early = attempt(15.0, Outcome.UNKNOWN), attempt(12.0, Outcome.UNKNOWN)
+    shut = bid(15.0, 17.0, Outcome.UNKNOWN, edge="gyeonggi")
+    found = seen_of([*ACKS, late, early, shut], closed=GYEONGGI, moments=moments)
+    assert len(found.failed_later) == 1
+    assert len(seen_of([*ACKS, late, early, shut], moments=moments).failed_later) == 2
+
+
+def test_the_way_home_is_looked_at_from_the_command_to_the_sight_of_it():
+    moments = MOMENTS | {"switchover": 30.5, "home": 31.5}
+    home = seen_of(
+        [*ACKS, attempt(31.0, Outcome.UNKNOWN), attempt(31.6, Outcome.UNKNOWN)], moments=moments
+    ).way_home
+    assert home is not None
+    assert (home.requests, len(home.failed)) == (11, 1)
+    unseen = seen_of(
+        [*ACKS, attempt(31.6, Outcome.UNKNOWN)], moments={**MOMENTS, "switchover": 30.5}
+    ).way_home
+    assert unseen is not None
+    assert len(unseen.failed) == 1, "it did not come home: to the end"
+    assert seen_of().way_home is None
 
 
 def test_a_stall_that_has_not_ended_at_the_heal_counts_to_the_heal():

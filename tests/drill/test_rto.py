@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -100,12 +101,12 @@ def test_the_successor_of_a_first_loss_does_not_take_over_from_itself():
     assert takeover_from(samples, 0, frozenset({"dj2", "gg"}), 2) == Takeover(0, 1.0, 1.1, 1.2, 2)
 
 
-def test_disturbance_is_zero_within_normal_pacing_and_unknown_without_streams():
+def test_disturbance_is_the_longest_gap_and_unknown_without_streams():
     steady = [number / 20 for number in range(400)]
-    assert disturbance({"a": steady}, 5, 15, 0.5) == 0.0
+    assert disturbance({"a": steady}, 5, 15) == pytest.approx(0.05)
     stalled = [at for at in steady if not 8 < at < 10]
-    assert abs((disturbance({"a": steady, "b": stalled}, 5, 15, 0.5) or 0) - 2.0) < 0.11
-    assert disturbance({}, 5, 15, 0.5) is None
+    assert disturbance({"a": steady, "b": stalled}, 5, 15) == pytest.approx(2.0, abs=0.11)
+    assert disturbance({}, 5, 15) is None
 
 
 @given(times)
