@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -245,6 +245,21 @@ def whole_again(facts: Facts, wanted: Wanted) -> Held:
     return _held(
         "whole_again", facts.whole, "every standby in the sync set", "whole" if facts.whole else "not whole"
     )
+
+
+def reasons(held: Iterable[Held], verdict: CheckVerdict) -> tuple[str, ...]:
+    """In words, those of one verdict."""
+    return tuple(
+        f"{each.name}: wanted {each.wanted}, seen {each.seen}" for each in held if each.verdict is verdict
+    )
+
+
+def as_plain(held: Iterable[Held]) -> list[dict[str, str]]:
+    """For result.json."""
+    return [
+        {"name": each.name, "verdict": each.verdict.value, "wanted": each.wanted, "seen": each.seen}
+        for each in held
+    ]
 
 
 def _of(failed: tuple[str, ...], requests: int) -> str:

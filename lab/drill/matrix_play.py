@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 
 from hanbat.errors import HanbatError
-from lab import health
 from lab.drill import matrix, rest, sight
 from lab.drill.audit import CHECKS
 from lab.drill.breaker import Breaker
@@ -19,14 +18,21 @@ from lab.drill.handover import hand_over, has_hanbat_switchover
 from lab.drill.insiders import clients_inside
 from lab.drill.matrix import Expect, MatrixScenario
 from lab.drill.snapshot import psql
-from lab.drill.stages import canaries, db_hosts, homes, judge, require_whole, required, wanted
+from lab.drill.stages import (
+    SETTLE_S,
+    canaries,
+    db_hosts,
+    homes,
+    judge,
+    require_whole,
+    required,
+    stay_whole,
+    wanted,
+)
 from lab.drill.streams import canary_stream
-from lab.errors import NotHealthy
 
 ASK_S = 3.0
 LIFE_S = 30.0  # within this a life of a tender ends, once the service is whole
-SETTLE_S = 1.0  # after the cluster is whole, until the switchover home
-AFTER_BLOCK_S = 2.0  # so long beyond the block period, in which no controller acts, the heal is looked at
 NOT_AT_HOME = "it was not at home before the drill"
 NOT_OF_THE_MATRIX = frozenset({"official_as_published"})
 
@@ -224,10 +230,7 @@ def rejoin(drill: Drill, load: LoadProcess, expect: Expect) -> None:
     drill.note(
         "rejoined", sight.primary_of(load.watched) or "", "every standby streams, the sync set is whole"
     )
-    required_besides_database(drill)
-    block_s = drill.lab.topology.failover.block_period.total_seconds()
-    time.sleep(max(SETTLE_S, drill.moments["heal"] + block_s + AFTER_BLOCK_S - drill.clock.now()))
-    required(load, lambda seen: sight.whole(seen, want, db_hosts(drill)), "every host still streams", limit)
+    stay_whole(drill, load)
     since = drill.clock.now() - SETTLE_S
     required(
         load,
@@ -237,20 +240,6 @@ def rejoin(drill: Drill, load: LoadProcess, expect: Expect) -> None:
     )
     _remember_operation(drill, load)
     drill.moments["rejoined"] = drill.clock.now()
-
-
-def required_besides_database(drill: Drill) -> None:
-    """etcd, every application host and every edge are back, too. Raises ServiceFailed."""
-    topology, client = drill.lab.topology, drill.lab.names.client
-    try:
-        health.wait(
-            lambda: health.besides_database(topology, client),
-            limit_s=drill.scenario.bounds.rejoin_s,
-            explain=lambda hosts: f"look at: {', '.join(hosts)}",
-            progress=lambda text: None,
-        )
-    except NotHealthy as error:
-        raise ServiceFailed(str(error)) from error
 
 
 def _remember_operation(drill: Drill, load: LoadProcess) -> None:

@@ -10,7 +10,7 @@ from lab.drill.case import CheckVerdict
 from lab.drill.drill import Drill
 from lab.drill.journal import records
 from lab.drill.matrix import MatrixScenario
-from lab.drill.matrix_checks import Held, Wanted, judge
+from lab.drill.matrix_checks import Held, Wanted, as_plain, judge, reasons
 from lab.drill.matrix_facts import Facts, facts
 from lab.drill.matrix_unprotected import Interval, intervals
 from lab.drill.measure import Measured, measure
@@ -45,10 +45,7 @@ def result_of(drill: Drill, broken_off: str | None, started: str) -> dict[str, A
         "holds": {"ko": scenario.summary_ko, "en": scenario.summary_en},
         "rto_seconds": plain["rto_seconds"] if moved or scenario.expect.outage_expected else None,
         "phases": plain["phases"] if moved and not scenario.expect.outage_expected else None,
-        "expectations": [
-            {"name": each.name, "verdict": each.verdict.value, "wanted": each.wanted, "seen": each.seen}
-            for each in held
-        ],
+        "expectations": as_plain(held),
         "in_the_middle": middle.as_plain(drill.middle) if drill.middle else None,
         "roles": {role: list(hosts) for role, hosts in drill.cast.items()},
         **_figures(seen),
@@ -99,16 +96,11 @@ def _middle(drill: Drill) -> tuple[Held, ...]:
 
 
 def _known(drill: Drill, measured: Measured, held: tuple[Held, ...], broken_off: str | None) -> Known:
-    def texts(verdict: CheckVerdict) -> tuple[str, ...]:
-        return tuple(
-            f"{each.name}: wanted {each.wanted}, seen {each.seen}" for each in held if each.verdict is verdict
-        )
-
     return replace(
         known_of(drill, measured, "; ".join(drill.failures) or None, broken_off),
         asked=frozenset(),
-        broken=texts(CheckVerdict.FAILED),
-        doubtful=(*texts(CheckVerdict.UNKNOWN), *(() if held else ("no expectation was judged",))),
+        broken=reasons(held, CheckVerdict.FAILED),
+        doubtful=(*reasons(held, CheckVerdict.UNKNOWN), *(() if held else ("no expectation was judged",))),
     )
 
 

@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from importlib.metadata import version
@@ -19,7 +19,16 @@ from typing import Any
 from hanbat.errors import HanbatError
 from hanbat.topology import HostRole, SiteRole
 from lab import record
-from lab.drill import computer, matrix_play, matrix_result, report, site_loss
+from lab.drill import (
+    computer,
+    matrix_checks,
+    matrix_play,
+    matrix_result,
+    report,
+    site_loss,
+    site_loss_checks,
+)
+from lab.drill.case import CheckVerdict
 from lab.drill.catalogue import scenario_named
 from lab.drill.clock import Clock
 from lab.drill.drill import Drill, Report
@@ -227,15 +236,25 @@ def _conclude(drill: Drill, ending: Ending, started: str) -> dict[str, Any]:
         if site.role is not SiteRole.PRIMARY
         for h in site.hosts_with(HostRole.DB)
     )
+    attempts, probes = drill.attempts(), list(records(evidence.probes))
     measured = measure(
-        drill.attempts(),
-        list(records(evidence.probes)),
+        attempts,
+        probes,
         drill.moments,
         candidates,
         frozenset({drill.home.name}),
     )
-    known = known_of(drill, measured, ending.service_failure, ending.broken_off)
-    return _write(drill, result(drill, measured, known, started) | surroundings(drill))
+    held = site_loss_checks.judge(drill, attempts, probes)
+    known = replace(
+        known_of(drill, measured, ending.service_failure, ending.broken_off),
+        broken=matrix_checks.reasons(held, CheckVerdict.FAILED),
+        doubtful=matrix_checks.reasons(held, CheckVerdict.UNKNOWN),
+    )
+    final = result(drill, measured, known, started) | {
+        "holds": {"ko": drill.scenario.summary_ko, "en": drill.scenario.summary_en},
+        "expectations": matrix_checks.as_plain(held),
+    }
+    return _write(drill, final | surroundings(drill))
 
 
 def _write(drill: Drill, final: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from lab.drill.drill import Drill
 from lab.drill.driver import LoadProcess
 from lab.drill.errors import FaultWithoutEffect, ServiceFailed
 from lab.drill.handover import hand_over
-from lab.drill.stages import canaries, db_hosts, homes, judge, require_whole, required, wanted
+from lab.drill.stages import canaries, db_hosts, homes, judge, require_whole, required, stay_whole, wanted
 from lab.drill.streams import canary_stream
 from lab.faults import make_fault
 
@@ -143,9 +143,9 @@ def rejoin(drill: Drill, load: LoadProcess) -> None:
         "every host streams again",
         drill.scenario.bounds.rejoin_s,
     )
-    drill.moments["rejoined"] = drill.note(
-        "rejoined", drill.home.name, "every standby streams, the sync set is whole"
-    )
+    drill.note("rejoined", drill.home.name, "every standby streams, the sync set is whole")
+    stay_whole(drill, load)
+    drill.moments["rejoined"] = drill.clock.now()
 
 
 def go_home(drill: Drill, load: LoadProcess) -> None:

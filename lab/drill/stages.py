@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from hanbat.topology import HostRole, ProtectionMode
+from lab import health
 from lab.drill import sight
 from lab.drill.audit import CHECKS, audit
 from lab.drill.case import CanaryPlan, Case, Check, Expectations
@@ -15,7 +17,11 @@ from lab.drill.official import RATE_PERCENT, load_official
 from lab.drill.operations import operations
 from lab.drill.snapshot import snapshots
 from lab.drill.streams import canary_stream
+from lab.errors import NotHealthy
 from replication import sync_set
+
+SETTLE_S = 1.0  # at least, after the cluster is whole
+AFTER_BLOCK_S = 2.0
 
 
 def db_hosts(drill: Drill) -> frozenset[str]:
@@ -54,6 +60,27 @@ def required(load: LoadProcess, ok: Callable[[Watched], bool], what: str, limit_
         return load.wait(ok, what=what, limit_s=limit_s)
     except WaitedTooLong as error:
         raise ServiceFailed(str(error)) from error
+
+
+def stay_whole(drill: Drill, load: LoadProcess) -> None:
+    """etcd, every application host and every edge are back, too, and it stays so until controllers may act.
+
+    They do not act in the block period, which may have begun with the heal. Raises ServiceFailed.
+    """
+    topology, client, limit_s = drill.lab.topology, drill.lab.names.client, drill.scenario.bounds.rejoin_s
+    try:
+        health.wait(
+            lambda: health.besides_database(topology, client),
+            limit_s=limit_s,
+            explain=lambda hosts: f"look at: {', '.join(hosts)}",
+            progress=lambda text: None,
+        )
+    except NotHealthy as error:
+        raise ServiceFailed(str(error)) from error
+    until = drill.moments["heal"] + topology.failover.block_period.total_seconds() + AFTER_BLOCK_S
+    time.sleep(max(SETTLE_S, until - drill.clock.now()))
+    want = wanted(drill)
+    required(load, lambda seen: sight.whole(seen, want, db_hosts(drill)), "every host still streams", limit_s)
 
 
 def judge(drill: Drill, load: LoadProcess, checks: tuple[Callable[[Case], Check], ...] = CHECKS) -> None:
