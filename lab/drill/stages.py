@@ -21,7 +21,7 @@ from lab.errors import NotHealthy
 from replication import sync_set
 
 SETTLE_S = 1.0  # at least, after the cluster is whole
-AFTER_BLOCK_S = 2.0
+AFTER_BLOCK_S = 2.0  # and at least so long beyond the block period
 
 
 def db_hosts(drill: Drill) -> frozenset[str]:
