@@ -108,7 +108,7 @@ def test_a_refusal_is_not_given_out_for_rows_nobody_else_has(database, isolated,
 def test_a_constraint_is_no_refusal_before_its_row_is_replicated(database, isolated):
     """The row of a cancelled wait stands here, and nowhere else: "already bid" would be untrue elsewhere."""
 
-    body = NewInstitution(name="nobody's", key="a key of thirty-two characters or more")
+    body = NewInstitution(name="nobody's", key="a-key-of-thirty-two-characters-or-more")
 
     def register(tx):
         return add_institution(tx, Party(0, "operator", "operator"), {}, body, "r")

@@ -61,7 +61,6 @@ def write_sample(root: Path, name: str = "site-loss-20261118T114640Z-1") -> Evid
         MOMENTS,
         frozenset({"gg-db1"}),
         frozenset({"daejeon"}),
-        0.5,
     )
     assert seen.rto is not None
     assert seen.phases is not None

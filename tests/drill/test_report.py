@@ -95,7 +95,7 @@ def test_a_drill_of_the_matrix_shows_its_expectations_and_no_tender(tmp_path):
     page = report.render(report.read(evidence))
     for text in (
         "WAN cut",
-        "clients waited at most 4.5 s",
+        "outage of the slowest client stream 4.5 s",
         "4.54 s",
         "nothing moves",
         "확인 불가",
