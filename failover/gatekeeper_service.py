@@ -20,6 +20,7 @@ import yaml
 
 from failover import patroni_keys
 from failover.bounded_http import NoAnswer, get
+from failover.dead_apps import LOOK_MS, LOOK_SOON_MS, dead
 from failover.etcd_dcs import EtcdDcs, LeaseGone, Member, NotAnswered
 from failover.etcd_json import EtcdAnswerWrong, Prefixes
 from failover.etcd_watch import Bell
@@ -97,6 +98,8 @@ class Gatekeeper:
     believed: str | None = None
     _spent: frozenset[str] = frozenset()
     _laid_ms: int = -(10**9)
+    _looked_ms: int = -(10**9)
+    _losing: bool = False  # an application host does not answer its check
     _lease: int = 0
     _kept_ms: int = 0
     _said: Pooler | None = None
@@ -126,10 +129,31 @@ class Gatekeeper:
         if self.hold is None and self.console.owed:
             self._trouble("pooler", self._release())
         self._say(now)
+        self._cut_dead(now)
         unsaid = self._said is None or self._said.state is not PoolerState.HELD
-        return (self.hold is not None and unsaid) or (
-            self.laid.open is not None and self.believed != self.laid.open
+        return (
+            self._losing
+            or (self.hold is not None and unsaid)
+            or (self.laid.open is not None and self.believed != self.laid.open)
         )
+
+    def _cut_dead(self, now: int) -> None:
+        """Requests at application hosts that are gone; no oftener than needed, each look costs HAProxy."""
+        if now - self._looked_ms < (LOOK_SOON_MS if self._losing else LOOK_MS):
+            return
+        self._looked_ms = now
+        try:
+            found = dead(self.haproxy.figures())
+            for backend, host in found.hosts:
+                logger.warning("%s is gone: its requests at this edge are cut", host)
+                self.haproxy.cut(backend, host)
+            for backend in found.stuck:
+                self.haproxy.cut_waiting(backend)
+            self._losing = found.soon
+            self._trouble("figures", "")
+        except (HaproxySilent, KeyError, ValueError) as error:
+            self._losing = False
+            self._trouble("figures", str(error))
 
     def _read(self) -> None:
         began = monotonic_ms()

@@ -1,4 +1,4 @@
-"""HAProxy's runtime socket: close a server, open it, believe in it before its next check (management.txt)."""
+"""HAProxy's runtime socket: close a server, open it, believe in it, cut its requests (management.txt)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import io
 import socket
 from dataclasses import dataclass
 from pathlib import Path
+
+from failover.dead_apps import waiting_in
 
 SOCKET = Path("/run/hanbat-haproxy/admin.sock")
 BACKEND = "primary"
@@ -41,6 +43,20 @@ class Haproxy:
         """Each server's state as HAProxy words it: UP, DOWN, MAINT, ..."""
         rows = csv.DictReader(io.StringIO(self._ask(f"show stat {self.backend} 4 -1").lstrip("# ")))
         return {row["svname"]: row["status"] for row in rows}
+
+    def figures(self) -> list[dict[str, str]]:
+        """The rows of `show stat`, all servers and backends."""
+        rows = csv.DictReader(io.StringIO(self._ask("show stat -1 6 -1").lstrip("# ")))
+        return [{name: value or "" for name, value in row.items() if name} for row in rows]
+
+    def cut(self, backend: str, host: str) -> None:
+        """End the requests that a server has."""
+        self._say(f"shutdown sessions server {backend}/{host}")
+
+    def cut_waiting(self, backend: str) -> None:
+        """End the requests that wait in a backend for a server."""
+        for session in waiting_in(backend, self._ask("show sess").splitlines()):
+            self._ask(f"shutdown session {session}")  # one that has ended meanwhile is no trouble
 
     def _say(self, command: str) -> None:
         answer = self._ask(command).strip()

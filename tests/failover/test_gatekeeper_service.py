@@ -20,6 +20,15 @@ from failover.handover import Handover
 from failover.observer import monotonic_ms
 from failover.transaction import Put, Transaction
 
+
+def figures(alive: str, scur: str = "0") -> list[dict[str, str]]:
+    """Of an edge that knows one application host."""
+    return [
+        {"pxname": "ready_at_daejeon", "svname": "dj-app1", "status": "UP", "scur": scur, "qcur": "0"},
+        {"pxname": "alive_at_daejeon", "svname": "dj-app1", "status": alive, "scur": "0", "qcur": ""},
+    ]
+
+
 HOSTS = {"dj-db1": "10.0.0.1", "dj-db2": "10.0.0.2", "gg-db1": "10.0.0.3"}
 
 
@@ -32,6 +41,7 @@ class World:
     deaf: bool = False  # PgBouncer does not answer
     owed: bool = False
     said: list[str] = field(default_factory=list)  # to etcd, of its pooler
+    rows: list[dict[str, str]] = field(default_factory=list)  # of HAProxy's `show stat`
 
     def close(self, host: str) -> None:
         self.told.append(f"close {host}")
@@ -41,6 +51,15 @@ class World:
 
     def believe(self, host: str) -> None:
         self.told.append(f"believe {host}")
+
+    def figures(self) -> list[dict[str, str]]:
+        return self.rows
+
+    def cut(self, backend: str, host: str) -> None:
+        self.told.append(f"cut {backend}/{host}")
+
+    def cut_waiting(self, backend: str) -> None:
+        self.told.append(f"cut what waits in {backend}")
 
     def hold(self) -> None:
         self.told.append("hold")
@@ -99,6 +118,35 @@ def test_a_takeover_holds_then_cuts_and_lets_in_who_accepts_writes(primaries: se
     primaries.add(HOSTS["dj-db2"])
     guard.turn(read=False)
     assert world.told == ["open dj-db2", "believe dj-db2", "release"]
+
+
+def test_requests_at_a_dead_application_host_are_cut_and_one_that_fails_is_looked_at_soon(
+    primaries: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen in the lab: a request that was under way at the lost site's host was not answered for 35 s."""
+    now_ms = [1_000_000]
+    monkeypatch.setattr(gatekeeper_service, "monotonic_ms", lambda: now_ms[0])
+    world = World(rows=figures("UP 1/3", scur="1"))
+    guard = keeper(world)
+    primaries.add(HOSTS["dj-db1"])
+    guard.sight = Sight("dj-db1", None, now_ms[0])
+    assert guard.turn(read=False)
+    assert not [word for word in world.told if word.startswith("cut")]
+    world.rows = figures("DOWN", scur="1")
+    guard.turn(read=False)
+    assert "cut ready_at_daejeon/dj-app1" not in world.told, "no oftener than every tenth of a second"
+    now_ms[0] += 100
+    guard.sight = Sight("dj-db1", None, now_ms[0])
+    assert not guard.turn(read=False)
+    assert world.told[-1] == "cut ready_at_daejeon/dj-app1"
+
+
+def test_figures_that_cannot_be_read_are_no_reason_to_stop(primaries: set[str]) -> None:
+    world = World(rows=[{"no": "figures"}])
+    guard = keeper(world)
+    primaries.add(HOSTS["dj-db1"])
+    guard.sight = seen("dj-db1")
+    assert not guard.turn(read=False)
 
 
 def test_a_pause_that_is_soon_answered_is_told_of_once(
