@@ -21,7 +21,8 @@ A drill of the matrix: steady state proved, load running, fault injected and pro
 watched, the fault held for a while, healed, everything whole again by itself, the primary home by a planned
 switchover if it moved, quiet, audit on all database hosts, verdict. The controllers' block period (10 s after
 an operation) is waited for first, so that any host may take over. A failed expectation is written down and
-the drill goes on: the audit comes in any case.
+the drill goes on: the audit comes in any case, also when the drill is broken off, over the hosts that can be
+read. A host that cannot be read leaves doubt; nothing is called lost because of it.
 
 ## What every drill of the matrix must hold
 
@@ -34,15 +35,16 @@ the drill goes on: the audit comes in any case.
 | `epochs_only_rise` | it never goes back |
 | `outage_within_limit` | no client with a way in waits longer (where nothing moved: no commit stalls) |
 | `heal_without_outage` | nor from the heal until all is whole: 1.5 s, where the table says no other |
-| `heal_without_failure` | no request fails in that time (5xx, time-out, reset; not a refusal by rule, 4xx) |
+| `heal_without_failure` | no request fails in that time (5xx, time-out, reset; of a canary a 4xx as well) |
 | `whole_again` | every standby streams and the sync set is whole, by itself |
 
 Where nobody can be served (no majority, no power), instead: `nothing_moves_alone` (no other host becomes
 primary before the heal) and `returns_after_heal`. Where clients at the primary's site write straight to the
-old primary, until all is whole: `one_acknowledging` (no host acknowledges after another is primary on a later
-timeline; of a primary that stood still only what was sent after, for it may wake with an answer in its hands)
-and `cancelled_commits` (a COMMIT that waits for its sync standby was cancelled and came back with a warning:
-*unknown*, never acknowledged). For a planned switchover: `no_request_fails`, `no_request_is_slow`. For a
+old primary, until all is whole: `one_acknowledging` (no host acknowledges after another is primary on the
+same or a later timeline; of a primary that stood still only what was sent after, for it may wake with an
+answer in its hands; PostgreSQL must have answered such a client after the heal) and `cancelled_commits` (a
+COMMIT that waits for its sync standby was cancelled and came back with a warning: *unknown*, never
+acknowledged). For a planned switchover: `no_request_fails`, `no_request_is_slow`. For a
 fault in the middle of one: `struck_in_the_middle` (it came after the hold, or the candidate's lock, was seen
 in etcd, and before the end; else the drill is inconclusive), `command_told_the_truth` (the primary that the
 command names), `poolers_let_go` (the hold is gone and every pooler that obeyed it is open). For a standby

@@ -39,11 +39,13 @@ def play(drill: Drill, load: LoadProcess) -> None:
     with drill.step("switchover"), drill.owed():
         go_home(drill, load)
     with drill.step("quiet"):
-        load.wait(
-            lambda seen: seen.status.get("lives_done", 0) >= 1,
-            what="a whole life of a tender, its payments among it",
-            limit_s=LIFE_S,
-        )
+        with drill.owed():
+            required(
+                load,
+                lambda seen: seen.status.get("lives_done", 0) >= 1,
+                "a whole life of a tender, its payments among it",
+                LIFE_S,
+            )
         facts = load.do("quiet", limit_s=drill.scenario.bounds.quiet_s)
         drill.moments["stopped"] = facts["stopped_at"]
         drill.note("quiet", "", f"load stopped; {facts['lives_done']} whole lives of a tender")
