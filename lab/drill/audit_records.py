@@ -11,7 +11,13 @@ from lab.drill.operations import Outcome
 
 
 def acknowledged_everywhere(case: Case) -> Check:
-    """An acknowledged operation absent at the primary is *lost*; absent elsewhere, *missing_on_host*."""
+    """An acknowledged operation absent at the primary is *lost*; absent elsewhere, *missing_on_host*.
+
+    When the primary was not read nothing is known of it: an operation that no other host has is *not_found*,
+    and the check is in doubt in any case.
+    """
+    if case.primary is None:
+        return _without_the_primary(case)
     findings: list[Finding] = []
     for operation in case.acknowledged:
         for host in case.expect.hosts:
@@ -21,6 +27,15 @@ def acknowledged_everywhere(case: Case) -> Check:
                     Finding(kind, operation.key, f"{operation.kind} was acknowledged and is not there", host)
                 )
     return Check("acknowledged_everywhere", len(case.acknowledged), tuple(findings))
+
+
+def _without_the_primary(case: Case) -> Check:
+    findings = tuple(
+        Finding("not_found", op.key, f"{op.kind} was acknowledged and is on no host that was read")
+        for op in case.acknowledged
+        if not any(case.written(host, op) for host in case.by_key)
+    )
+    return Check("acknowledged_everywhere", 0, findings, "the primary was not read", only_doubt=True)
 
 
 def same_answer(case: Case) -> Check:
@@ -98,7 +113,7 @@ def no_duplicate(case: Case) -> Check:
 
 
 def hosts_agree(case: Case) -> Check:
-    """Every row of this run is the same on every host; a host that was not read leaves doubt."""
+    """Every row of this run is the same on every host that was read; in doubt without the primary."""
     findings: list[Finding] = []
     reference = case.primary
     if reference is None:
@@ -119,7 +134,9 @@ def hosts_agree(case: Case) -> Check:
 
 
 def every_host_read(case: Case) -> Check:
-    """The audit speaks only for hosts that were read."""
+    """The audit speaks only for hosts that were read: one that was not leaves doubt, and proves no loss."""
     missing = [host for host in case.expect.hosts if host not in case.by_key]
-    findings = tuple(Finding("not_read", host, "no snapshot of this host", host) for host in missing)
+    findings = tuple(
+        Finding("not_read", host, case.unread.get(host, "no snapshot of this host"), host) for host in missing
+    )
     return Check("every_host_read", len(case.expect.hosts), findings, only_doubt=True)

@@ -104,7 +104,7 @@ def _round(value: float | None) -> float | None:
 
 def rpo_seconds(audit: Audit | None, drill: Drill) -> float | None:
     """Age at the fault of the oldest lost write; 0 when nothing was lost, None when nobody looked."""
-    if audit is None or "fault" not in drill.moments:
+    if audit is None or audit.lost is None or "fault" not in drill.moments:
         return None
     if not audit.lost:
         return 0.0

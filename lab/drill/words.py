@@ -46,6 +46,8 @@ EVENTS: dict[str, Pair] = {
     "home": ("주 센터로 복귀 완료", "home again"),
     "quiet": ("부하 종료", "load stopped"),
     "audited": ("전수 감사", "audit of every write"),
+    "not_read": ("서버를 읽지 못함", "a host could not be read"),
+    "audit_failed": ("감사하지 못함", "the audit could not be made"),
     "ended": ("훈련 종료", "drill ended"),
     "block_period": ("연속 절체 방지 시간 대기", "waiting for the block period"),
     "service_goes_on": ("서비스 계속", "the service goes on"),
