@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from typing import Any
 
-from lab.drill.case import FACT_TABLES, Case, Check, Finding
+from lab.drill.case import TABLES, Case, Check, Finding
 from lab.drill.operations import Outcome
 
 
@@ -122,7 +122,7 @@ def hosts_agree(case: Case) -> Check:
     for snapshot in case.snapshots:
         if snapshot.host == reference.host:
             continue
-        for table in (*FACT_TABLES.values(), "idempotency"):
+        for table in TABLES:
             ours = Counter(_canonical(dict(row)) for row in reference.rows(table))
             theirs = Counter(_canonical(dict(row)) for row in snapshot.rows(table))
             examined += ours.total()

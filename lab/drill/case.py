@@ -29,6 +29,8 @@ FACT_TABLES: dict[str, str] = {
     "payment": "payment",
     "subcontract_payment": "subcontract_payment",
 }
+# Read besides them: the answers that were given, and what an opening is computed from.
+TABLES = (*FACT_TABLES.values(), "idempotency", "preliminary_price")
 # Names of the database's own time in an answer, the first that is there.
 DATABASE_TIMES = ("written_at", "received_at", "opened_at", "paid_at")
 
@@ -105,6 +107,7 @@ class Expectations:
     clock_tolerance_s: float = 0.5
     outage_limit_s: float = 60.0
     canary_gap_s: float = 1.0
+    drained: bool = True  # the load stopped by itself: what it owed was paid, or tried for long enough
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from hanbat.errors import HanbatError
-from lab.drill.case import FACT_TABLES, HostSnapshot
+from lab.drill.case import TABLES, HostSnapshot
 from lab.drill.errors import SnapshotFailed
 
 DATABASE = "procurement"
@@ -18,7 +18,6 @@ SCHEMA = "procurement"
 REPLAY_LIMIT_S = 20
 READ_LIMIT_S = 40.0
 ASK_LIMIT_S = 3.0
-TABLES = (*FACT_TABLES.values(), "idempotency")
 
 # Rows of a run are found by key, and besides by what they hang on: a second payment of our claim, a
 # bid in our tender or a row of our canary is ours whoever sent it.
@@ -27,6 +26,7 @@ _OURS_BESIDES = {
     "bid": "tender_id in (select id from tender where request_key like :'prefix')",
     "opening": "tender_id in (select id from tender where request_key like :'prefix')",
     "award": "tender_id in (select id from tender where request_key like :'prefix')",
+    "preliminary_price": "tender_id in (select id from tender where request_key like :'prefix')",
     "payment": "claim_id in (select id from claim where request_key like :'prefix')",
     "subcontract_payment": (
         "payment_id in (select p.id from payment p join claim c on c.id = p.claim_id"

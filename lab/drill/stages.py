@@ -113,4 +113,5 @@ def expectations(drill: Drill, primary: str | None, hosts: tuple[str, ...]) -> E
         rate_percent=RATE_PERCENT,
         canaries=plans,
         outage_limit_s=drill.scenario.bounds.outage_s,
+        drained="stopped" in moments,
     )
