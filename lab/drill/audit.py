@@ -50,7 +50,8 @@ class LedgerLine:
 class Audit:
     """What the audit says. Counts are of operations, not of requests.
 
-    `lost` is None when the primary was not read: nobody looked.
+    `lost` is None when the primary was not read: nobody looked. `retried_unknown` were sent again after an
+    attempt whose outcome was unknown: so many could have been duplicated.
     """
 
     checks: tuple[Check, ...]
@@ -63,6 +64,7 @@ class Audit:
     lost: int | None
     phantom: int
     duplicated: int
+    retried_unknown: int
 
     @property
     def verdict(self) -> CheckVerdict:
@@ -104,6 +106,7 @@ def audit(case: Case, asked: tuple[Callable[[Case], Check], ...] = CHECKS) -> Au
         lost=_subjects(found, "lost") if case.primary else None,
         phantom=_subjects(found, "phantom", "refused_but_written"),
         duplicated=_subjects(found, "duplicate", "paid_twice"),
+        retried_unknown=sum(op.retried_unknown for op in case.operations),
     )
 
 

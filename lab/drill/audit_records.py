@@ -6,8 +6,9 @@ import json
 from collections import Counter
 from typing import Any
 
+from lab.drill.audit_time import epoch
 from lab.drill.case import TABLES, Case, Check, Finding
-from lab.drill.operations import Outcome
+from lab.drill.operations import PASSING_STATUSES, Attempt, Operation, Outcome, error_code
 
 
 def acknowledged_everywhere(case: Case) -> Check:
@@ -39,8 +40,15 @@ def _without_the_primary(case: Case) -> Check:
 
 
 def same_answer(case: Case) -> Check:
-    """Each host keeps the very answer that the client got, and a retried key got one answer."""
-    findings: list[Finding] = []
+    """Each host keeps the very answer that the client got, and a retried key got that answer and no refusal.
+
+    A key that is written must be answered with what is stored. So a 4xx is a finding (*replay_refused*) when
+    the request was sent after the key's row was made, and after an attempt that may have made it. One that
+    came before is legitimate: a refusal is not stored, and the facts that it rested on may have changed (the
+    opening was too early, and then it was not); so is one that overtook the attempt that wrote.
+    """
+    refused = (_refused_replay(case, operation) for operation in case.operations)
+    findings = [finding for finding in refused if finding]
     examined = 0
     for operation in case.acknowledged:
         answers = {_canonical(a.response) for a in operation.attempts if a.outcome is Outcome.ACKNOWLEDGED}
@@ -55,6 +63,31 @@ def same_answer(case: Case) -> Check:
                     detail = f"{operation.kind}: the host keeps another answer than the client got"
                     findings.append(Finding("answer_differs", operation.key, detail, host))
     return Check("same_answer", examined, tuple(findings))
+
+
+def _refused_replay(case: Case, operation: Operation) -> Finding | None:
+    """The first refusal of a request that was owed the stored answer."""
+    made = [
+        (epoch(row["created_at"]), host)
+        for host in case.by_key
+        for row in case.rows_of(host, "idempotency", operation.key)
+    ]
+    if not made:
+        return None
+    made_at, host = min(made)
+    for place, attempt in enumerate(operation.attempts):
+        may_be_written = any(before.outcome is not Outcome.REFUSED for before in operation.attempts[:place])
+        if may_be_written and attempt.sent_at > made_at and _refused_by_rule(attempt):
+            said = f"{attempt.status} {error_code(attempt.response) or ''}".rstrip()
+            detail = f"{operation.kind}: tried again, and refused ({said}) though its answer is stored"
+            return Finding("replay_refused", operation.key, detail, host)
+    return None
+
+
+def _refused_by_rule(attempt: Attempt) -> bool:
+    """A 4xx of the application to the request itself, not of an edge."""
+    status, code = attempt.status or 0, error_code(attempt.response) or ""
+    return 400 <= status < 500 and status not in PASSING_STATUSES and not code.startswith("edge:")
 
 
 def _canonical(value: Any) -> str:

@@ -28,7 +28,8 @@ read. A host that cannot be read leaves doubt; nothing is called lost because of
 
 | expectation | what it says |
 |---|---|
-| audit | on every database host: 0 acknowledged writes lost, 0 duplicated, 0 that nobody sent |
+| audit | on every database host: 0 acknowledged writes lost, 0 duplicated, 0 that nobody sent; a retry got \
+the stored answer; who claimed is paid; openings and awards are what their bids give |
 | `primary_where_expected` | just before the heal the primary is at one of the hosts of the table below |
 | `takeovers_as_expected` | promotions, counted by PostgreSQL's timeline: none is missing, none is needless |
 | `no_false_alarm` | the controllers' epoch does not rise more often than that |

@@ -92,7 +92,8 @@ def audit_now(drill: Drill, primary: str | None) -> None:
     drill.note(
         "audited",
         "",
-        f"{drill.audit.acknowledged} acknowledged, {lost} lost, {drill.audit.duplicated} duplicated",
+        f"{drill.audit.acknowledged} acknowledged, {lost} lost, {drill.audit.duplicated} duplicated "
+        f"({drill.audit.retried_unknown} were tried again after an unknown outcome)",
     )
 
 

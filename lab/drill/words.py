@@ -241,6 +241,22 @@ def matrix_headline(result: Mapping[str, Any]) -> Pair:
     )
 
 
+def duplicates(result: Mapping[str, Any]) -> Pair:
+    """How many operations have two effects, and how many could have: those sent again, outcome unknown."""
+    twice, again = result.get("duplicated"), result.get("retried_unknown")
+    ko, en = (
+        ("중복 모름", "duplicates not known")
+        if twice is None
+        else (f"중복 {twice:,}건", f"{twice:,} duplicated")
+    )
+    if again is None:
+        return ko, en
+    return (
+        f"{ko}(결과를 모른 채 다시 보낸 것 {again:,}건)",
+        f"{en} ({again:,} were sent again, outcome unknown)",
+    )
+
+
 def sentence(reasons: list[str]) -> str:
     """Several reasons as one line."""
     return "; ".join(reasons)

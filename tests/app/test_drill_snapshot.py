@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from lab.drill.audit_recomputation import recomputed
+from lab.drill.audit_time import epoch
 from lab.drill.case import FACT_TABLES, HostSnapshot
 from lab.drill.snapshot import accepts_writes, read_hosts
 
@@ -75,6 +76,7 @@ def test_every_row_of_the_run_is_read(snapshot):
     assert (counts["bid"], counts["award"], counts["preliminary_price"]) == (bids, 2, 15 * len(BIDS))
     assert counts["idempotency"] == 2 * len(BIDS) + bids + 2
     assert set(FACT_TABLES.values()) <= set(counts)
+    assert all(epoch(row["created_at"]) > 0 for row in snapshot.rows("idempotency"))
 
 
 def test_the_auditor_and_the_application_come_to_the_same(snapshot):

@@ -114,6 +114,61 @@ def test_a_host_that_keeps_another_answer(whole):
     assert kinds(judged(whole, spoil, ("gg-db1",)), "same_answer") == {"answer_differs"}
 
 
+def retried(run: SampleRun, *, unknown_s: float, refused_s: float, status: int = 409) -> None:
+    """A bid that is written at 0 s: an attempt without an answer at one time, one answered 4xx at another."""
+    place, done = next((n, a) for n, a in enumerate(run.attempts) if a.key == f"{RUN}:bidders:3")
+    body = {"error": {"code": "already_bid"}}
+    unanswered = dataclasses.replace(done, outcome=Outcome.UNKNOWN, status=None, response=None)
+    refused = dataclasses.replace(done, outcome=Outcome.REFUSED, status=status, response=body)
+    run.attempts[place] = dataclasses.replace(unanswered, sent_at=done.sent_at + unknown_s)
+    run.attempts.append(dataclasses.replace(refused, sent_at=done.sent_at + refused_s))
+
+
+def test_a_replay_that_is_refused_instead_of_answered(whole):
+    run, tender = whole
+    retried(run, unknown_s=0.0, refused_s=2.0)
+    result = audit(sample_case(run, tender))
+    assert kinds(result, "same_answer") == {"replay_refused"}
+    assert [check.name for check in result.checks if check.verdict is CheckVerdict.FAILED] == ["same_answer"]
+    assert (result.retried_unknown, result.duplicated) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    "attempts",
+    [
+        {"unknown_s": 0.0, "refused_s": -2.0},
+        {"unknown_s": -4.0, "refused_s": -2.0},
+        {"unknown_s": 0.0, "refused_s": 2.0, "status": 429},
+    ],
+    ids=["refused before", "overtaken", "too many requests"],
+)
+def test_a_refusal_that_was_owed_no_stored_answer_is_legitimate(whole, attempts):
+    """`overtaken`: sent first, carried out after the second was refused."""
+    run, tender = whole
+    retried(run, **attempts)
+    assert audit(sample_case(run, tender)).check("same_answer").verdict is CheckVerdict.PASSED
+
+
+def test_a_refusal_of_what_was_never_written_is_legitimate(whole):
+    run, tender = whole
+    retried(run, unknown_s=0.0, refused_s=2.0)
+    result = judged((run, tender), lambda tables: without(tables, f"{RUN}:bidders:3"))
+    assert kinds(result, "same_answer") == set()
+
+
+def test_what_could_have_been_duplicated_is_counted(whole):
+    run, tender = whole
+    assert audit(sample_case(run, tender)).retried_unknown == 0, "a canary is never sent again"
+    first = next(a for a in run.attempts if a.kind == "payment")
+    lost = dataclasses.replace(first, sent_at=first.sent_at - 1, outcome=Outcome.UNKNOWN, response=None)
+    run.attempts.append(lost)
+    refused = next(a for a in run.attempts if a.kind == "claim")
+    run.attempts.append(
+        dataclasses.replace(refused, sent_at=refused.sent_at - 1, outcome=Outcome.REFUSED, status=503)
+    )
+    assert audit(sample_case(run, tender)).retried_unknown == 1
+
+
 def test_a_claim_paid_twice(whole):
     result = judged(
         whole, lambda tables: again(tables, "payment", id=10**6, request_key=f"{RUN}:official:payment-2")
