@@ -149,6 +149,14 @@ def test_a_refusal_that_was_owed_no_stored_answer_is_legitimate(whole, attempts)
     assert audit(sample_case(run, tender)).check("same_answer").verdict is CheckVerdict.PASSED
 
 
+def test_a_refusal_before_any_attempt_that_could_write_is_legitimate_whatever_the_clock_says(whole):
+    run, tender = whole
+    retried(run, unknown_s=0.0, refused_s=-2.0)
+    for row in run.tables["idempotency"]:
+        row["created_at"] = iso(ZERO - 3600)
+    assert kinds(audit(sample_case(run, tender)), "same_answer") == set()
+
+
 def test_a_refusal_of_what_was_never_written_is_legitimate(whole):
     run, tender = whole
     retried(run, unknown_s=0.0, refused_s=2.0)
