@@ -48,7 +48,11 @@ class LedgerLine:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """What the audit says. Counts are of operations, not of requests."""
+    """What the audit says. Counts are of operations, not of requests.
+
+    `lost` is None when the primary was not read: nobody looked. `retried_unknown` were sent again after an
+    attempt whose outcome was unknown: so many could have been duplicated.
+    """
 
     checks: tuple[Check, ...]
     ledger: tuple[LedgerLine, ...]
@@ -57,9 +61,10 @@ class Audit:
     unknown: int
     unknown_written: int
     unknown_not_written: int
-    lost: int
+    lost: int | None
     phantom: int
     duplicated: int
+    retried_unknown: int
 
     @property
     def verdict(self) -> CheckVerdict:
@@ -98,9 +103,10 @@ def audit(case: Case, asked: tuple[Callable[[Case], Check], ...] = CHECKS) -> Au
         unknown=len(case.unknown),
         unknown_written=sum(line.unknown_written for line in ledger),
         unknown_not_written=sum(line.unknown_not_written for line in ledger),
-        lost=_subjects(found, "lost"),
+        lost=_subjects(found, "lost") if case.primary else None,
         phantom=_subjects(found, "phantom", "refused_but_written"),
         duplicated=_subjects(found, "duplicate", "paid_twice"),
+        retried_unknown=sum(op.retried_unknown for op in case.operations),
     )
 
 

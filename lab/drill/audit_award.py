@@ -5,31 +5,41 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from lab.drill.audit_recomputation import recomputed
 from lab.drill.case import Case, Check, Finding, HostSnapshot, Row
 from lab.drill.recompute import draw_counts, drawn_numbers, floor_price, scheduled_price
 
-# What an opening and an award may never differ in, from host to host.
+# What an opening and an award may never differ in from the answer that was given.
 OPENING_FIELDS = ("scheduled_price", "draw_counts", "drawn_numbers", "floor_price")
+AWARD_FIELDS = ("bid_id", "amount")
 
 
 def awards_stand(case: Case) -> Check:
-    """Never-event 2: an opening or award that another host, the answer given, or the formula contradicts."""
+    """Never-event 2: no opening or award that another host, the answer given, or its own bids contradict.
+
+    Each is compared with the primary's, with what the client was told, and with the auditor's own computation
+    from the bids, the numbers drawn and the preliminary prices of the same host.
+    """
     findings: list[Finding] = []
     examined = 0
-    answers = {op.key: op for op in case.acknowledged if op.kind == "opening"}
+    answers = {op.key: op for op in case.acknowledged if op.kind in ("opening", "award")}
     for snapshot in case.snapshots:
-        for row in snapshot.rows("opening"):
-            examined += 1
-            operation = answers.get(str(row.get("request_key")))
-            if operation is not None:
-                findings += _differences(row, operation.response, snapshot.host, "the answer that was given")
-        for table in ("opening", "award"):
+        for table, fields in (("opening", OPENING_FIELDS), ("award", AWARD_FIELDS)):
+            for row in snapshot.rows(table):
+                examined += 1
+                operation = answers.get(str(row.get("request_key")))
+                if operation is not None:
+                    what = "the answer that was given"
+                    findings += _differences(row, operation.response, snapshot.host, what, fields)
             findings += _decided_again(snapshot, table)
+        findings += recomputed(snapshot)
     findings += _between_hosts(case)
     return Check("awards_stand", examined, tuple(findings))
 
 
-def _differences(row: Row, other: Mapping[str, Any], host: str, what: str) -> list[Finding]:
+def _differences(
+    row: Row, other: Mapping[str, Any], host: str, what: str, fields: tuple[str, ...] = OPENING_FIELDS
+) -> list[Finding]:
     return [
         Finding(
             "award_changed",
@@ -37,7 +47,7 @@ def _differences(row: Row, other: Mapping[str, Any], host: str, what: str) -> li
             f"{name} is {row[name]}, {what} says {other[name]}",
             host,
         )
-        for name in OPENING_FIELDS
+        for name in fields
         if name in row and name in other and _plain(row[name]) != _plain(other[name])
     ]
 

@@ -6,12 +6,19 @@ import json
 from collections import Counter
 from typing import Any
 
-from lab.drill.case import FACT_TABLES, Case, Check, Finding
-from lab.drill.operations import Outcome
+from lab.drill.audit_time import epoch
+from lab.drill.case import TABLES, Case, Check, Finding
+from lab.drill.operations import PASSING_STATUSES, Attempt, Operation, Outcome, error_code
 
 
 def acknowledged_everywhere(case: Case) -> Check:
-    """An acknowledged operation absent at the primary is *lost*; absent elsewhere, *missing_on_host*."""
+    """An acknowledged operation absent at the primary is *lost*; absent elsewhere, *missing_on_host*.
+
+    When the primary was not read nothing is known of it: an operation that no other host has is *not_found*,
+    and the check is in doubt in any case.
+    """
+    if case.primary is None:
+        return _without_the_primary(case)
     findings: list[Finding] = []
     for operation in case.acknowledged:
         for host in case.expect.hosts:
@@ -23,9 +30,25 @@ def acknowledged_everywhere(case: Case) -> Check:
     return Check("acknowledged_everywhere", len(case.acknowledged), tuple(findings))
 
 
+def _without_the_primary(case: Case) -> Check:
+    findings = tuple(
+        Finding("not_found", op.key, f"{op.kind} was acknowledged and is on no host that was read")
+        for op in case.acknowledged
+        if not any(case.written(host, op) for host in case.by_key)
+    )
+    return Check("acknowledged_everywhere", 0, findings, "the primary was not read", only_doubt=True)
+
+
 def same_answer(case: Case) -> Check:
-    """Each host keeps the very answer that the client got, and a retried key got one answer."""
-    findings: list[Finding] = []
+    """Each host keeps the very answer that the client got, and a retried key got that answer and no refusal.
+
+    A key that is written must be answered with what is stored. So a 4xx is a finding (*replay_refused*) when
+    the request was sent after the key's row was made, and after an attempt that may have made it. One that
+    came before is legitimate: a refusal is not stored, and the facts that it rested on may have changed (the
+    opening was too early, and then it was not); so is one that overtook the attempt that wrote.
+    """
+    refused = (_refused_replay(case, operation) for operation in case.operations)
+    findings = [finding for finding in refused if finding]
     examined = 0
     for operation in case.acknowledged:
         answers = {_canonical(a.response) for a in operation.attempts if a.outcome is Outcome.ACKNOWLEDGED}
@@ -40,6 +63,31 @@ def same_answer(case: Case) -> Check:
                     detail = f"{operation.kind}: the host keeps another answer than the client got"
                     findings.append(Finding("answer_differs", operation.key, detail, host))
     return Check("same_answer", examined, tuple(findings))
+
+
+def _refused_replay(case: Case, operation: Operation) -> Finding | None:
+    """The first refusal of a request that was owed the stored answer."""
+    made = [
+        (epoch(row["created_at"]), host)
+        for host in case.by_key
+        for row in case.rows_of(host, "idempotency", operation.key)
+    ]
+    if not made:
+        return None
+    made_at, host = min(made)
+    for place, attempt in enumerate(operation.attempts):
+        may_be_written = any(before.outcome is not Outcome.REFUSED for before in operation.attempts[:place])
+        if may_be_written and attempt.sent_at > made_at and _refused_by_rule(attempt):
+            said = f"{attempt.status} {error_code(attempt.response) or ''}".rstrip()
+            detail = f"{operation.kind}: tried again, and refused ({said}) though its answer is stored"
+            return Finding("replay_refused", operation.key, detail, host)
+    return None
+
+
+def _refused_by_rule(attempt: Attempt) -> bool:
+    """A 4xx of the application to the request itself, not of an edge."""
+    status, code = attempt.status or 0, error_code(attempt.response) or ""
+    return 400 <= status < 500 and status not in PASSING_STATUSES and not code.startswith("edge:")
 
 
 def _canonical(value: Any) -> str:
@@ -98,7 +146,7 @@ def no_duplicate(case: Case) -> Check:
 
 
 def hosts_agree(case: Case) -> Check:
-    """Every row of this run is the same on every host; a host that was not read leaves doubt."""
+    """Every row of this run is the same on every host that was read; in doubt without the primary."""
     findings: list[Finding] = []
     reference = case.primary
     if reference is None:
@@ -107,7 +155,7 @@ def hosts_agree(case: Case) -> Check:
     for snapshot in case.snapshots:
         if snapshot.host == reference.host:
             continue
-        for table in (*FACT_TABLES.values(), "idempotency"):
+        for table in TABLES:
             ours = Counter(_canonical(dict(row)) for row in reference.rows(table))
             theirs = Counter(_canonical(dict(row)) for row in snapshot.rows(table))
             examined += ours.total()
@@ -119,7 +167,9 @@ def hosts_agree(case: Case) -> Check:
 
 
 def every_host_read(case: Case) -> Check:
-    """The audit speaks only for hosts that were read."""
+    """The audit speaks only for hosts that were read: one that was not leaves doubt, and proves no loss."""
     missing = [host for host in case.expect.hosts if host not in case.by_key]
-    findings = tuple(Finding("not_read", host, "no snapshot of this host", host) for host in missing)
+    findings = tuple(
+        Finding("not_read", host, case.unread.get(host, "no snapshot of this host"), host) for host in missing
+    )
     return Check("every_host_read", len(case.expect.hosts), findings, only_doubt=True)

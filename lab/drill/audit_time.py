@@ -15,10 +15,11 @@ def database_time(operation: Operation) -> float | None:
     if not isinstance(operation.response, dict):
         return None
     text = next((operation.response[name] for name in DATABASE_TIMES if operation.response.get(name)), None)
-    return None if text is None else _epoch(text)
+    return None if text is None else epoch(text)
 
 
-def _epoch(text: object) -> float:
+def epoch(text: object) -> float:
+    """Seconds since the epoch of a time as the database writes it."""
     return datetime.fromisoformat(str(text)).timestamp()
 
 
@@ -65,13 +66,13 @@ def deadlines_kept(case: Case) -> Check:
     findings: list[Finding] = []
     examined = 0
     for snapshot in case.snapshots:
-        deadlines = {str(row["id"]): _epoch(row["deadline"]) for row in snapshot.rows("tender")}
+        deadlines = {str(row["id"]): epoch(row["deadline"]) for row in snapshot.rows("tender")}
         for row in snapshot.rows("bid"):
             deadline = deadlines.get(str(row["tender_id"]))
             if deadline is None:  # a bid without its tender: the check of hosts and phantoms names it
                 continue
             examined += 1
-            received = _epoch(row["received_at"])
+            received = epoch(row["received_at"])
             if received > deadline:
                 detail = f"received {received - deadline:.3f} s after the deadline"
                 findings.append(Finding("bid_after_deadline", str(row["request_key"]), detail, snapshot.host))

@@ -6,7 +6,7 @@ All of it is plain data; every check is a pure function of one `Case`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from typing import Any
@@ -29,6 +29,8 @@ FACT_TABLES: dict[str, str] = {
     "payment": "payment",
     "subcontract_payment": "subcontract_payment",
 }
+# Read besides them: the answers that were given, and what an opening is computed from.
+TABLES = (*FACT_TABLES.values(), "idempotency", "preliminary_price")
 # Names of the database's own time in an answer, the first that is there.
 DATABASE_TIMES = ("written_at", "received_at", "opened_at", "paid_at")
 
@@ -97,7 +99,7 @@ class Expectations:
 
     run: str  # every key of this run begins with it, and a colon
     hosts: tuple[str, ...]
-    primary: str  # where the primary is when the snapshots are read
+    primary: str | None  # where the primary is when the snapshots are read; None: nowhere, or two
     official: Official
     official_tender: str | None  # its id in this run; None when it was never made
     rate_percent: str
@@ -105,15 +107,17 @@ class Expectations:
     clock_tolerance_s: float = 0.5
     outage_limit_s: float = 60.0
     canary_gap_s: float = 1.0
+    drained: bool = True  # the load stopped by itself: what it owed was paid, or tried for long enough
 
 
 @dataclass(frozen=True)
 class Case:
-    """Everything that the audit sees."""
+    """Everything that the audit sees. Hosts that could not be read are in `unread`, with the reason."""
 
     operations: tuple[Operation, ...]
     snapshots: tuple[HostSnapshot, ...]
     expect: Expectations
+    unread: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def acknowledged(self) -> tuple[Operation, ...]:
@@ -129,7 +133,7 @@ class Case:
 
     @cached_property
     def primary(self) -> HostSnapshot | None:
-        """The snapshot of the host with the primary, the reference for all others."""
+        """The snapshot of the host with the primary, the reference for all others; None if not read."""
         return next((snapshot for snapshot in self.snapshots if snapshot.host == self.expect.primary), None)
 
     @cached_property

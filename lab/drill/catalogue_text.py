@@ -33,13 +33,16 @@ watched, the fault held for a while, healed, everything whole again by itself, w
 heal (the controllers may act again by then), the primary home by a planned switchover if it moved, quiet,
 audit on all database hosts, verdict. The controllers' block period (10 s after an operation) is waited for
 first, so that any host may take over. A failed expectation is written down and the drill goes on: the audit
-comes in any case. When the lab is not whole before the next drill, the one before has failed.
+comes in any case, also when the drill is broken off, over the hosts that can be read. A host that cannot be
+read leaves doubt; nothing is called lost because of it. When the lab is not whole before the next drill, the
+one before has failed.
 
 ## What every drill of the matrix must hold
 
 | expectation | what it says |
 |---|---|
-| audit | on every database host: 0 acknowledged writes lost, 0 duplicated, 0 that nobody sent |
+| audit | on every database host: 0 acknowledged writes lost, 0 duplicated, 0 that nobody sent; a retry got \
+the stored answer; who claimed is paid; openings and awards are what their bids give |
 | `primary_where_expected` | just before the heal the primary is at one of the hosts of the table below |
 | `takeovers_as_expected` | promotions, counted by PostgreSQL's timeline: none is missing, none is needless |
 | `no_false_alarm` | the controllers' epoch does not rise more often than that |
@@ -48,16 +51,17 @@ comes in any case. When the lab is not whole before the next drill, the one befo
 | `no_client_waits_longer` | nor waits one client for one operation, its time-outs and pauses counted in |
 | `service_stays_back` | after a takeover no request fails any more at an edge with a way in |
 | `heal_without_outage` | the same from the heal until all is whole: 1.5 s, where the table says no other |
-| `heal_without_failure` | no request fails in that time (5xx, time-out, reset; not a refusal by rule, 4xx) |
+| `heal_without_failure` | no request fails in that time (5xx, time-out, reset; of a canary a 4xx as well) |
 | `whole_again` | sync set, etcd, every application host and edge are whole again, by themselves |
 | `way_home_without_failure` | nor in the planned switchover home, nor is one slower than the outage limit |
 
 Where nobody can be served (no majority, no power), instead: `nothing_moves_alone` (no other host becomes
 primary before the heal) and `returns_after_heal`. Where clients at the primary's site write straight to the
-old primary, until all is whole: `one_acknowledging` (no host acknowledges after another is primary on a later
-timeline; of a primary that stood still only what was sent after, for it may wake with an answer in its hands)
-and `cancelled_commits` (a COMMIT that waits for its sync standby was cancelled and came back with a warning:
-*unknown*, never acknowledged). For a planned switchover: `no_request_fails`, `no_request_is_slow`. For a
+old primary, until all is whole: `one_acknowledging` (no host acknowledges after another is primary on the
+same or a later timeline; of a primary that stood still only what was sent after, for it may wake with an
+answer in its hands; PostgreSQL must have answered such a client after the heal) and `cancelled_commits` (a
+COMMIT that waits for its sync standby was cancelled and came back with a warning: *unknown*, never
+acknowledged). For a planned switchover: `no_request_fails`, `no_request_is_slow`. For a
 fault in the middle of one: `struck_in_the_middle` (it came after the hold, or the candidate's lock, was seen
 in etcd, and before the end; else the drill is inconclusive), `command_told_the_truth` (the primary that the
 command names), `poolers_let_go` (the hold is gone and every pooler that obeyed it is open). For a standby

@@ -116,6 +116,7 @@ def _say(console: Console, evidence: folders.Evidence, result: dict) -> None:
         "lost",
         "unknown",
         "duplicated",
+        "retried_unknown",
         "heal_outage_seconds",
         "longest_stall_seconds",
         "slowest_wait_seconds",

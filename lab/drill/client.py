@@ -11,7 +11,7 @@ from typing import Any
 from lab.drill.clock import Clock
 from lab.drill.exchange import Exchanged, exchange
 from lab.drill.journal import Journal
-from lab.drill.operations import Outcome, Stage, classify, error_code
+from lab.drill.operations import PASSING_STATUSES, Outcome, Stage, classify, error_code
 
 API = "/api/v1"
 RETRY_AFTER_S = 1.0
@@ -136,5 +136,6 @@ class Client:
 
 def _for_good(result: Exchanged) -> bool:
     """A refusal that the same request would get again."""
-    final = result.status is not None and 400 <= result.status < 500 and result.status not in (408, 429)
+    status = result.status
+    final = status is not None and 400 <= status < 500 and status not in PASSING_STATUSES
     return final and error_code(result.response) not in PASSING_REFUSALS

@@ -1,13 +1,14 @@
 """Complete lives of a tender: notice, bids, opening, contract, inspection, payment, subcontract payment.
 
 Every step retries with its own key until it is acknowledged, so a life that is under way when the
-primary goes is finished at the other site.
+primary goes is finished at the other site. When the load stops, a life ends before its next step; but
+who has claimed is still paid, and so is the subcontractor.
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lab.drill.client import Call, Client, GaveUp
@@ -21,7 +22,10 @@ SUBCONTRACT_PERCENT = 30
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """One life: its client, its parties, the name that its keys begin with, the pause before each step."""
+    """One life: its client, its parties, the name that its keys begin with, the pause before each step.
+
+    No step begins, and none is tried again, once `stopping` is set; of what is owed to a claim: `over`.
+    """
 
     client: Client
     parties: Parties
@@ -29,15 +33,19 @@ class Life:
     edges: list[str]
     pause_s: float
     stopping: asyncio.Event
+    over: asyncio.Event
 
-    async def step(self, kind: str, step: str, path: str, body: dict[str, Any], key: str) -> dict[str, Any]:
+    async def step(
+        self, kind: str, step: str, path: str, body: dict[str, Any], key: str, *, owed: bool = False
+    ) -> dict[str, Any]:
         """One step, acknowledged. Raises GaveUp, also when no new step may begin any more."""
+        until = self.over if owed else self.stopping
         if self.pause_s:
             await asyncio.sleep(self.pause_s)
-        if self.stopping.is_set():
+        if until.is_set():
             raise GaveUp(f"{self.name}: the load stops before {step}")
         call = Call(self.name, kind, f"{self.name}:{step}", path, body, key)
-        return await self.client.insist(call, self.edges, self.stopping)
+        return await self.client.insist(call, self.edges, until)
 
 
 def tender_body(
@@ -75,7 +83,7 @@ async def whole_life(life: Life) -> bool:
             tender_body(number, f"훈련 공고 {number}", base, None, LIFE_BIDDING_S),
             life.parties.institution,
         )
-        hurried = Life(life.client, life.parties, life.name, life.edges, 0.0, life.stopping)
+        hurried = replace(life, pause_s=0.0)
         bidders = life.parties.companies[:3]
         for place, company in enumerate(bidders):
             body = {"amount": base * (900 + 5 * place) // 1000, "picks": [1 + place, 8 + place]}
@@ -116,7 +124,7 @@ async def _perform(life: Life, contract: int, amount: int, winner: Company) -> N
     await life.step("completion", "completion", f"{path}/completion", {}, winner.key)
     await life.step("inspection", "inspection", f"{path}/inspection", {"passed": True}, agency)
     claim = await life.step("claim", "claim", f"{path}/claims", {"amount": amount}, winner.key)
-    payment = await life.step("payment", "payment", f"/claims/{claim['id']}/payment", {}, agency)
+    payment = await life.step("payment", "payment", f"/claims/{claim['id']}/payment", {}, agency, owed=True)
     body = {"subcontract_id": part["id"], "amount": part_amount}
     await life.step(
         "subcontract_payment",
@@ -124,4 +132,5 @@ async def _perform(life: Life, contract: int, amount: int, winner: Company) -> N
         f"/payments/{payment['payment_id']}/subcontract-payments",
         body,
         winner.key,
+        owed=True,
     )

@@ -26,6 +26,7 @@ from lab.drill.probes import Probes
 from lab.drill.streams import bidder_stream, canary
 
 STREAM_TENDER_BIDDING_S = 3600
+DRAIN_S = 8.0  # after the stop: so long payments of what was claimed are still tried
 
 
 def emit(event: str, **facts: Any) -> None:
@@ -47,6 +48,7 @@ class Load:
         self.official = load_official()
         self.official_bidders = bidders(self.official, Random(f"{plan.seed}/official"))
         self.stopping = asyncio.Event()  # the streams
+        self.over = asyncio.Event()  # the payments that they still owe
         self.ending = asyncio.Event()  # everything
         self.parties = Parties(plan.operator_key, "", list(plan.edges))
         self.official_tender = 0
@@ -165,9 +167,11 @@ class Load:
                 list(plan.edges)[number % len(plan.edges) :] + list(plan.edges)[: number % len(plan.edges)]
             )
             name = f"{plan.run}:life-{number}-{turn}"
-            life = Life(self.client, self.parties, name, edges, plan.life_pause_s, self.stopping)
-            self.lives_done += await whole_life(life)
+            self.lives_done += await whole_life(self._life_of(name, edges, plan.life_pause_s))
             turn += 1
+
+    def _life_of(self, name: str, edges: list[str], pause_s: float) -> Life:
+        return Life(self.client, self.parties, name, edges, pause_s, self.stopping, self.over)
 
     async def _official_bids(self, first: int, last: int) -> None:
         run = self.plan.run
@@ -193,15 +197,16 @@ class Load:
 
     async def open(self) -> dict[str, Any]:
         """Opens and awards the official tender, and carries it through to its subcontract payment."""
-        life = Life(
-            self.client, self.parties, f"{self.plan.run}:official", list(self.plan.edges), 0.0, self.stopping
-        )
+        life = self._life_of(f"{self.plan.run}:official", list(self.plan.edges), 0.0)
         return {"opening": await from_opening(life, self.official_tender)}
 
     async def quiet(self) -> dict[str, Any]:
-        """No new requests; those under way end."""
+        """No new requests, but for the payments of what was claimed; those under way end."""
         stopped_at = self.clock.now()
         self.stopping.set()
+        if self.streams:
+            await asyncio.wait(self.streams, timeout=DRAIN_S)
+        self.over.set()
         await asyncio.gather(*self.streams)
         return {"stopped_at": stopped_at, "lives_done": self.lives_done}
 
@@ -261,6 +266,7 @@ async def run(plan: LoadPlan) -> None:
             emit("failed", command="load", error=f"its time of {plan.max_s} s is over")
         finally:
             load.stopping.set()
+            load.over.set()
             load.ending.set()
             tasks = [*load.streams, *load.background]
             for task in tasks:

@@ -175,18 +175,19 @@ def no_request_is_slow(facts: Facts, wanted: Wanted) -> Held | None:
 
 
 def one_acknowledging(facts: Facts, wanted: Wanted) -> Held | None:
-    """No host acknowledges after another is primary on a later timeline.
+    """No host acknowledges after another is primary on the same or a later timeline.
 
-    In doubt when no client inside was acknowledged, or none went on after the heal. `answers_held`: a COMMIT
-    that was sent before may be answered when the host wakes; whether it is lost the audit says.
+    Without one it is in doubt when no client inside was acknowledged, or PostgreSQL answered none that asked
+    after the heal. `answers_held`: a COMMIT that was sent before may be answered when the host wakes; whether
+    it is lost the audit says.
     """
     if wanted.expect.insiders is None:
         return None
     seen = facts.inside
-    if seen is None or not seen.acknowledged or not seen.after_heal:
-        return _held("one_acknowledging", None, "none after another", "no client went on inside")
-    excused = frozenset(seen.held if wanted.expect.answers_held else ())
-    late = tuple(each for each in seen.late if each not in excused)
+    excused = frozenset(seen.held if seen and wanted.expect.answers_held else ())
+    late = tuple(each for each in seen.late if each not in excused) if seen else ()
+    if not late and (seen is None or not seen.acknowledged or not seen.after_heal):
+        return _held("one_acknowledging", None, "none after another", "no client inside was answered")
     said = _named(late) + (f", besides {len(excused)} held answers" if excused else "")
     return _held("one_acknowledging", not late, "none after another", said)
 

@@ -17,8 +17,10 @@ from lab.drill.rto import Gap, RoleSample, longest_gap
 from lab.drill.waits import slowest_wait
 
 PRIMARY = "primary"
+CANARY = "canary"
 INSIDE = "inside:"  # the edge of attempts of clients inside a site
 COMMIT = "COMMIT"  # the path of those that write straight to PostgreSQL
+READ_ONLY = "read-only transaction"  # in the words of a standby that refuses a write
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +69,9 @@ class Inside:
 
     acknowledged: int
     warned: int  # COMMITs that were cancelled and answered success with a warning
-    late: tuple[str, ...]  # acknowledged by one host after another was primary on a later timeline
+    late: tuple[str, ...]  # acknowledged by one host after another was primary on no earlier timeline
     held: tuple[str, ...] = ()  # those of them that were sent before
-    after_heal: int | None = None  # COMMITs that were tried or answered after the heal
+    after_heal: int | None = None  # writes sent after the heal that PostgreSQL answered
 
 
 def inside_of(attempts: Sequence[Attempt], samples: Sequence[RoleSample], heal: float) -> Inside | None:
@@ -89,17 +91,28 @@ def inside_of(attempts: Sequence[Attempt], samples: Sequence[RoleSample], heal: 
             late.append(f"{each.key} by {said['host']} on timeline {said['timeline']}")
             if not _superseded(said, each.sent_at, samples):
                 held.append(late[-1])
-    after = sum(each.path == COMMIT and (each.ended_at or each.sent_at) >= heal for each in mine)
+    after = sum(_answered(each) and each.sent_at >= heal for each in mine)
     return Inside(acknowledged, warned, tuple(late), tuple(held), after)
 
 
+def _answered(attempt: Attempt) -> bool:
+    """Whether PostgreSQL answered a write: the COMMIT came back, or it said that it takes none.
+
+    A connection that was refused, broke or met a server that only starts says nothing of what it would do.
+    """
+    return attempt.path == COMMIT and (attempt.error.startswith("{") or READ_ONLY in attempt.error)
+
+
 def _superseded(said: Mapping[str, Any], at: float, samples: Sequence[RoleSample]) -> bool:
-    """Whether another host had been seen as primary on a later timeline before that time."""
+    """Whether another host had been seen as primary on the same or a later timeline before that time.
+
+    The same is never legitimate: a promotion claims its timeline's number for itself.
+    """
     return any(
         sample.role == PRIMARY
         and sample.host != said["host"]
         and sample.timeline is not None
-        and sample.timeline > said["timeline"]
+        and sample.timeline >= said["timeline"]
         and sample.at < at
         for sample in samples
     )
@@ -186,10 +199,13 @@ def _way_home(attempts: Iterable[Attempt], moments: Mapping[str, float]) -> WayH
 
 
 def failed(attempt: Attempt) -> bool:
-    """A request that the service failed, not one that it refused by its own rules (4xx)."""
+    """A request that the service failed, not one that it refused by its own rules (4xx).
+
+    No rule refuses a canary: whatever it is answered but 2xx has failed.
+    """
     if attempt.outcome is Outcome.ACKNOWLEDGED:
         return False
-    return attempt.status is None or attempt.status >= 500
+    return attempt.kind == CANARY or attempt.status is None or attempt.status >= 500
 
 
 def describe(attempt: Attempt) -> str:

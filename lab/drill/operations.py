@@ -31,6 +31,8 @@ class Stage(StrEnum):
 # 503 answers that promise that nothing was written: the application's own word, and the edge's own
 # answer (HAProxy answers 503 only for a request that it could not send; it names itself in "edge").
 NOT_WRITTEN_CODES = frozenset({"not_written", "edge:unavailable"})
+# 4xx answers that say nothing of the request itself: it came too slowly, or there were too many.
+PASSING_STATUSES = frozenset({408, 429})
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,11 @@ class Operation:
     ended_at: float | None
     response: Any
     attempts: tuple[Attempt, ...]
+
+    @property
+    def retried_unknown(self) -> bool:
+        """Whether it was sent again after an attempt whose outcome was unknown: it may have two effects."""
+        return any(attempt.outcome is Outcome.UNKNOWN for attempt in self.attempts[:-1])
 
 
 def classify(stage: Stage, status: int | None, error_code: str | None) -> Outcome:

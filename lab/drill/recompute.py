@@ -34,9 +34,8 @@ def floor_price(estimate: int, rate_percent: str, a_value: int = 0) -> int:
     return ceil((estimate - a_value) * Fraction(rate_percent) / 100 + a_value)
 
 
-def lowest_valid(bids: Iterable[tuple[int, str]], floor: int, estimate: int) -> str | None:
-    """Name of the lowest bid from floor to estimate; None if there is none or the lowest is tied."""
-    valid = sorted((amount, name) for amount, name in bids if floor <= amount <= estimate)
-    if not valid or (len(valid) > 1 and valid[0][0] == valid[1][0]):
-        return None
-    return valid[0][1]
+def lowest_valid(bids: Iterable[tuple[int, str]], floor: int, estimate: int) -> frozenset[str]:
+    """Names of the lowest bids from floor to estimate: several that are tied, none if none is valid."""
+    valid = [(amount, name) for amount, name in bids if floor <= amount <= estimate]
+    lowest = min((amount for amount, _ in valid), default=None)
+    return frozenset(name for amount, name in valid if amount == lowest)

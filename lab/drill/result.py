@@ -30,6 +30,7 @@ def first_result(scenario: Scenario, run_id: str, seed: int, started: str) -> di
         "lost": None,
         "unknown": None,
         "duplicated": None,
+        "retried_unknown": None,
         "heal_outage_seconds": None,
         "timeline": [],
         "opening": None,
@@ -79,6 +80,7 @@ def result(drill: Drill, measured: Measured, known: Known, started: str) -> dict
         "unknown_written": audit.unknown_written if audit else None,
         "unknown_not_written": audit.unknown_not_written if audit else None,
         "duplicated": audit.duplicated if audit else None,
+        "retried_unknown": audit.retried_unknown if audit else None,
         "phantom": audit.phantom if audit else None,
         "heal_outage_seconds": _round(measured.heal_outage_s),
         "switchover_outage_seconds": _round(measured.switchover_outage_s),
@@ -104,7 +106,7 @@ def _round(value: float | None) -> float | None:
 
 def rpo_seconds(audit: Audit | None, drill: Drill) -> float | None:
     """Age at the fault of the oldest lost write; 0 when nothing was lost, None when nobody looked."""
-    if audit is None or "fault" not in drill.moments:
+    if audit is None or audit.lost is None or "fault" not in drill.moments:
         return None
     if not audit.lost:
         return 0.0

@@ -37,6 +37,7 @@ from lab.drill.errors import Interrupted, ServiceFailed
 from lab.drill.evidence import Evidence
 from lab.drill.guard import Guard
 from lab.drill.journal import records
+from lab.drill.late_audit import audit_late
 from lab.drill.matrix import MatrixScenario
 from lab.drill.matrix_scenarios import MATRIX
 from lab.drill.measure import measure
@@ -75,6 +76,21 @@ class Ending:
     service_failure: str | None = None
     broken_off: str | None = None
 
+    def add(self, why: str) -> None:
+        """One more reason; those before it stay."""
+        self.broken_off = f"{self.broken_off}; {why}" if self.broken_off else why
+
+    def take(self, error: Exception, drill: Drill) -> None:
+        """What ended the play. An error that nobody expected leaves its trace in the logs."""
+        if isinstance(error, ServiceFailed):
+            self.service_failure = str(error)
+            drill.failures.append(str(error))
+        elif isinstance(error, HanbatError):
+            self.add(f"[{error.code:03d}] {error}")
+        else:
+            self.add(f"{type(error).__name__}: {error}")
+            drill.evidence.write_log("drill-error.log", "".join(traceback.format_exception(error)))
+
 
 def run_drill(
     lab: Lab, name: str, seed: int, evidence_root: Path, show: Report, *, keep: bool = False
@@ -106,25 +122,32 @@ def run_drill(
     with _signals() as ears, Guard(lab, evidence, ours and not keep):
         try:
             try:
-                if ours:
-                    with drill.step("lab_up"):
-                        lab.up(lambda text: show(clock.now() - clock.wall, "lab", "", text))
-                _play(drill)
+                _play_to_an_audit(drill, ours, ending)
             finally:
                 ears.deaf = True  # from here on it cleans up, bounded in time, and is not interrupted
-        except ServiceFailed as error:
-            ending.service_failure = str(error)
         except (Interrupted, KeyboardInterrupt) as error:
-            ending.broken_off = f"{INTERRUPTED}: {error}" if str(error) else INTERRUPTED
-        except HanbatError as error:
-            ending.broken_off = f"[{error.code:03d}] {error}"
-        except Exception as error:  # whatever it is, the machine is cleaned and the evidence says so
-            ending.broken_off = f"{type(error).__name__}: {error}"
-            evidence.write_log("drill-error.log", traceback.format_exc())
+            ending.add(f"{INTERRUPTED}: {error}" if str(error) else INTERRUPTED)
         drill.note("ended", "", ending.service_failure or ending.broken_off or "all steps done")
         _clean_up(drill, ours and not keep, ending)
         final = _conclude(drill, ending, started.isoformat())
     return evidence, final
+
+
+def _play_to_an_audit(drill: Drill, bring_up: bool, ending: Ending) -> None:
+    """Plays the scenario. When it is broken off, what was acknowledged by then is audited all the same.
+
+    Raises Interrupted or KeyboardInterrupt only: who stops a drill waits for no audit.
+    """
+    try:
+        if bring_up:
+            with drill.step("lab_up"):
+                drill.lab.up(lambda text: drill.report(drill.clock.now() - drill.clock.wall, "lab", "", text))
+        _play(drill)
+    except Interrupted:
+        raise
+    except Exception as error:  # whatever it is, the machine is cleaned and the evidence says so
+        ending.take(error, drill)
+        audit_late(drill)
 
 
 def _play(drill: Drill) -> None:
@@ -134,7 +157,11 @@ def _play(drill: Drill) -> None:
     plan.write(drill.evidence.plan)
     log = drill.evidence.folder / "logs" / "load.log"
     with LoadProcess(drill.lab.client_command, drill.evidence.plan, log, drill.clock) as load:
-        PLAYS[drill.scenario.name](drill, load)
+        try:
+            PLAYS[drill.scenario.name](drill, load)
+        except BaseException:
+            drill.moments["broken_off"] = drill.clock.now()
+            raise
 
 
 def _plan(lab: Lab, scenario: Scenario, run_id: str, seed: int, clock: Clock, evidence: Evidence) -> LoadPlan:
@@ -193,7 +220,7 @@ def _clean_up(drill: Drill, take_down: bool, ending: Ending) -> None:
             with drill.step(name):
                 job()
         except (HanbatError, OSError) as error:
-            ending.broken_off = f"{ending.broken_off + '; ' if ending.broken_off else ''}{name}: {error}"
+            ending.add(f"{name}: {error}")
 
 
 def _keep_logs(drill: Drill) -> None:

@@ -1,4 +1,4 @@
-"""Reads this run's rows from every database host, once each standby has replayed what the primary has."""
+"""Reads this run's rows from every database host that can be read, once it has replayed the primary's WAL."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ import json
 import subprocess
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Protocol
 
-from lab.drill.case import FACT_TABLES, HostSnapshot
+from hanbat.errors import HanbatError
+from lab.drill.case import TABLES, HostSnapshot
 from lab.drill.errors import SnapshotFailed
 
 DATABASE = "procurement"
 SCHEMA = "procurement"
 REPLAY_LIMIT_S = 20
 READ_LIMIT_S = 40.0
-TABLES = (*FACT_TABLES.values(), "idempotency")
+ASK_LIMIT_S = 3.0
 
 # Rows of a run are found by key, and besides by what they hang on: a second payment of our claim, a
 # bid in our tender or a row of our canary is ours whoever sent it.
@@ -24,6 +26,7 @@ _OURS_BESIDES = {
     "bid": "tender_id in (select id from tender where request_key like :'prefix')",
     "opening": "tender_id in (select id from tender where request_key like :'prefix')",
     "award": "tender_id in (select id from tender where request_key like :'prefix')",
+    "preliminary_price": "tender_id in (select id from tender where request_key like :'prefix')",
     "payment": "claim_id in (select id from claim where request_key like :'prefix')",
     "subcontract_payment": (
         "payment_id in (select p.id from payment p join claim c on c.id = p.claim_id"
@@ -92,15 +95,54 @@ def wait_replayed(lab: Runs, host: str, lsn: str) -> None:
     psql(lab, host, script, REPLAY_LIMIT_S + 10.0)
 
 
-def snapshots(lab: Runs, primary: str, hosts: Sequence[str], run: str) -> tuple[HostSnapshot, ...]:
-    """One snapshot a host. Raises SnapshotFailed for the first host that cannot be read."""
-    lsn = psql(lab, primary, "select pg_current_wal_lsn();\n", READ_LIMIT_S)
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What was read: a snapshot of each host that could be read, and why of each other."""
 
-    def read(host: str) -> HostSnapshot:
-        if host != primary:
-            wait_replayed(lab, host, lsn)
-        tables = json.loads(psql(lab, host, query(run), READ_LIMIT_S))
+    snapshots: tuple[HostSnapshot, ...]
+    unread: dict[str, str]
+
+
+def read_hosts(lab: Runs, primary: str | None, hosts: Sequence[str], run: str) -> Reading:
+    """Reads every host that can be read; a standby that does not replay in time is not read.
+
+    Without the primary's word how far to replay, the standbys are read as they are. Raises SnapshotFailed
+    when no host at all can be read.
+    """
+    lsn, silent = None, ""
+    if primary is not None:
+        try:
+            lsn = psql(lab, primary, "select pg_current_wal_lsn();\n", READ_LIMIT_S)
+        except HanbatError as error:
+            silent = str(error)
+
+    def read(host: str) -> HostSnapshot | str:
+        if host == primary and lsn is None:
+            return silent
+        try:
+            if host != primary and lsn is not None:
+                wait_replayed(lab, host, lsn)
+            tables = json.loads(psql(lab, host, query(run), READ_LIMIT_S))
+        except HanbatError as error:
+            return str(error)
         return HostSnapshot(host, {name: tuple(rows) for name, rows in tables.items()})
 
     with ThreadPoolExecutor(max_workers=len(hosts)) as pool:
-        return tuple(pool.map(read, hosts))
+        found = dict(zip(hosts, pool.map(read, hosts), strict=True))
+    unread = {host: one for host, one in found.items() if isinstance(one, str)}
+    if len(unread) == len(hosts):
+        raise SnapshotFailed("; ".join(unread.values()))
+    return Reading(tuple(one for one in found.values() if isinstance(one, HostSnapshot)), unread)
+
+
+def accepts_writes(lab: Runs, hosts: Sequence[str]) -> dict[str, bool | None]:
+    """Whether each host is no standby, by its own PostgreSQL's word; None of one that does not answer."""
+
+    def ask(host: str) -> bool | None:
+        try:
+            return psql(lab, host, "select pg_is_in_recovery();\n", ASK_LIMIT_S) == "f"
+        except HanbatError:
+            return None
+
+    with ThreadPoolExecutor(max_workers=len(hosts)) as pool:
+        return dict(zip(hosts, pool.map(ask, hosts), strict=True))

@@ -13,15 +13,18 @@ from lab.drill.case import CanaryPlan, Case, Check, Expectations
 from lab.drill.drill import Drill
 from lab.drill.driver import LoadProcess, Watched
 from lab.drill.errors import NotSteady, ServiceFailed, WaitedTooLong
+from lab.drill.matrix import MatrixScenario
 from lab.drill.official import RATE_PERCENT, load_official
 from lab.drill.operations import operations
-from lab.drill.snapshot import snapshots
+from lab.drill.scenario import Scenario
+from lab.drill.snapshot import read_hosts
 from lab.drill.streams import canary_stream
 from lab.errors import NotHealthy
 from replication import sync_set
 
 SETTLE_S = 1.0  # at least, after the cluster is whole
 AFTER_BLOCK_S = 2.0  # and at least so long beyond the block period
+NOT_OF_THE_MATRIX = frozenset({"official_as_published"})
 
 
 def db_hosts(drill: Drill) -> frozenset[str]:
@@ -83,34 +86,50 @@ def stay_whole(drill: Drill, load: LoadProcess) -> None:
     required(load, lambda seen: sight.whole(seen, want, db_hosts(drill)), "every host still streams", limit_s)
 
 
-def judge(drill: Drill, load: LoadProcess, checks: tuple[Callable[[Case], Check], ...] = CHECKS) -> None:
-    """Reads every database host and audits every operation with the checks that the scenario asks for."""
+def checks_of(scenario: Scenario) -> tuple[Callable[[Case], Check], ...]:
+    """The checks of the audit that a scenario asks for."""
+    if not isinstance(scenario, MatrixScenario):
+        return CHECKS
+    left_out = NOT_OF_THE_MATRIX | set(scenario.expect.not_asked)
+    return tuple(check for check in CHECKS if check.__name__ not in left_out)
+
+
+def judge(drill: Drill, load: LoadProcess) -> None:
+    """The audit, with the primary that the probes name. Raises NotSteady when they name none, or two."""
     primary = sight.primary_of(load.watched)
     if primary is None:
         raise NotSteady("no primary, or two, when the audit wanted to begin")
+    audit_now(drill, primary)
+
+
+def audit_now(drill: Drill, primary: str | None) -> None:
+    """Reads every database host that can be read, and audits every operation.
+
+    Raises SnapshotFailed when none can be read.
+    """
     hosts = tuple(sorted(db_hosts(drill)))
     drill.operations = operations(drill.attempts())
-    case = Case(
-        operations=drill.operations,
-        snapshots=snapshots(drill.lab, primary, hosts, drill.run),
-        expect=expectations(drill, primary, hosts),
-    )
-    drill.audit = audit(case, checks)
+    reading = read_hosts(drill.lab, primary, hosts, drill.run)
+    for host, why in reading.unread.items():
+        drill.note("not_read", host, why)
+    case = Case(drill.operations, reading.snapshots, expectations(drill, primary, hosts), reading.unread)
+    drill.audit = audit(case, checks_of(drill.scenario))
+    lost = "unknown" if drill.audit.lost is None else drill.audit.lost
     drill.note(
         "audited",
         "",
-        f"{drill.audit.acknowledged} acknowledged, {drill.audit.lost} lost, "
-        f"{drill.audit.duplicated} duplicated",
+        f"{drill.audit.acknowledged} acknowledged, {lost} lost, {drill.audit.duplicated} duplicated "
+        f"({drill.audit.retried_unknown} were tried again after an unknown outcome)",
     )
 
 
-def expectations(drill: Drill, primary: str, hosts: tuple[str, ...]) -> Expectations:
-    """What the audit holds the run against."""
+def expectations(drill: Drill, primary: str | None, hosts: tuple[str, ...]) -> Expectations:
+    """What the audit holds the run against. Of a drill that was broken off: until then."""
+    moments = drill.moments
+    start, stop = moments["load"] + 1.0, moments.get("stopped", moments.get("broken_off"))
+    assert stop is not None
     plans = tuple(
-        CanaryPlan(
-            stream, drill.plan.canary_rate_per_s, drill.moments["load"] + 1.0, drill.moments["stopped"]
-        )
-        for stream in sorted(canaries(drill))
+        CanaryPlan(stream, drill.plan.canary_rate_per_s, start, stop) for stream in sorted(canaries(drill))
     )
     return Expectations(
         run=drill.run,
@@ -121,4 +140,5 @@ def expectations(drill: Drill, primary: str, hosts: tuple[str, ...]) -> Expectat
         rate_percent=RATE_PERCENT,
         canaries=plans,
         outage_limit_s=drill.scenario.bounds.outage_s,
+        drained="stopped" in moments,
     )

@@ -46,6 +46,8 @@ EVENTS: dict[str, Pair] = {
     "home": ("주 센터로 복귀 완료", "home again"),
     "quiet": ("부하 종료", "load stopped"),
     "audited": ("전수 감사", "audit of every write"),
+    "not_read": ("서버를 읽지 못함", "a host could not be read"),
+    "audit_failed": ("감사하지 못함", "the audit could not be made"),
     "ended": ("훈련 종료", "drill ended"),
     "block_period": ("연속 절체 방지 시간 대기", "waiting for the block period"),
     "service_goes_on": ("서비스 계속", "the service goes on"),
@@ -241,6 +243,22 @@ def matrix_headline(result: Mapping[str, Any]) -> Pair:
     return (
         f"{title['ko']}: {ko}, 확인된 거래 {done:,}건 중 손실 {lost:,}건",
         f"{title['en']}: {en}; {lost:,} of {done:,} acknowledged operations lost",
+    )
+
+
+def duplicates(result: Mapping[str, Any]) -> Pair:
+    """How many operations have two effects, and how many could have: those sent again, outcome unknown."""
+    twice, again = result.get("duplicated"), result.get("retried_unknown")
+    ko, en = (
+        ("중복 모름", "duplicates not known")
+        if twice is None
+        else (f"중복 {twice:,}건", f"{twice:,} duplicated")
+    )
+    if again is None:
+        return ko, en
+    return (
+        f"{ko}(결과를 모른 채 다시 보낸 것 {again:,}건)",
+        f"{en} ({again:,} were sent again, outcome unknown)",
     )
 
 

@@ -14,7 +14,7 @@ from random import Random
 from typing import Any
 
 from lab.drill.audit_receipts import receipt_hash
-from lab.drill.case import FACT_TABLES, CanaryPlan, Case, Expectations, HostSnapshot
+from lab.drill.case import FACT_TABLES, TABLES, CanaryPlan, Case, Expectations, HostSnapshot
 from lab.drill.official import RATE_PERCENT, bidders, load_official
 from lab.drill.operations import Attempt, Outcome, operations
 from lab.drill.recompute import draw_counts, drawn_numbers, floor_price, scheduled_price
@@ -36,9 +36,7 @@ class SampleRun:
 
     seed: int = 1
     attempts: list[Attempt] = field(default_factory=list)
-    tables: dict[str, list[dict[str, Any]]] = field(
-        default_factory=lambda: {name: [] for name in (*FACT_TABLES.values(), "idempotency")}
-    )
+    tables: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {name: [] for name in TABLES})
     ids: int = 0
 
     def next_id(self) -> int:
@@ -54,7 +52,13 @@ class SampleRun:
         if row is not None and table is not None:
             self.tables[table].append({**row, "request_key": key})
         self.tables["idempotency"].append(
-            {"party_id": 1, "request_key": key, "status": 201, "response": answer}
+            {
+                "party_id": 1,
+                "request_key": key,
+                "status": 201,
+                "response": answer,
+                "created_at": iso(at + 0.01),
+            }
         )
         return self.attempt(stream, kind, key, at, Outcome.ACKNOWLEDGED, 201, answer)
 
@@ -107,19 +111,25 @@ class SampleRun:
             if random.random() < 0.02:  # written, and the answer was lost
                 row = {"stream": f"{RUN}:{stream}", "sequence": sequence, "written_at": iso(at + 0.001)}
                 self.tables["canary"].append({**row, "request_key": key})
-                self.tables["idempotency"].append(
-                    {"party_id": 1, "request_key": key, "status": 201, "response": row}
-                )
+                kept = {"party_id": 1, "request_key": key, "status": 201, "response": row}
+                self.tables["idempotency"].append({**kept, "created_at": row["written_at"]})
         else:
             body = {"error": {"code": "not_written"}}
             self.attempt(stream, "canary", key, at, Outcome.REFUSED, 503, body, 0.01, edge)
 
     def tender(self, stream: str, deadline: float) -> int:
+        """A notice with the published preliminary prices."""
         tender = self.next_id()
         row = {"id": tender, "deadline": iso(deadline), "chain_start": f"start-{tender}"}
+        row |= {"rate_percent": float(RATE_PERCENT), "a_value": 0}  # a number, as psql prints it
         self.write(
             stream, "tender", f"tender-{tender}", LOAD_AT, {"id": tender, "deadline": iso(deadline)}, row
         )
+        key = f"{RUN}:{stream}:tender-{tender}"
+        self.tables["preliminary_price"] += [
+            {"tender_id": tender, "number": number, "price": price, "request_key": key}
+            for number, price in enumerate(load_official().prices, start=1)
+        ]
         return tender
 
     def bid(
@@ -159,9 +169,14 @@ class SampleRun:
             "scheduled_price": price,
             "floor_price": floor_price(price, RATE_PERCENT),
             "bids_count": 60,
+            "outcome": "first_ranked",
         }
-        winner = min(bidder.amount for bidder in everyone if bidder.amount >= result["floor_price"])
-        ranking = [{"rank": 1, "company_name": "훈련업체 17", "amount": winner}]
+        mine = [row for row in self.tables["bid"] if row["tender_id"] == tender]
+        winner = min(
+            (row for row in mine if row["amount"] >= result["floor_price"]), key=lambda row: row["amount"]
+        )
+        award = {"bid_id": winner["id"], "amount": winner["amount"]}
+        ranking = [{"rank": 1, "company_name": "훈련업체 17", "amount": winner["amount"]}]
         self.write(
             "official",
             "opening",
@@ -175,8 +190,8 @@ class SampleRun:
             "award",
             "award",
             ZERO + 35.1,
-            {"amount": winner},
-            {"tender_id": tender, "amount": winner},
+            award,
+            {"tender_id": tender, "company_id": winner["company_id"], **award},
         )
         self.payments("official", ZERO + 35.2)
         return tender

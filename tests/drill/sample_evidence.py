@@ -87,6 +87,7 @@ def write_sample(root: Path, name: str = "site-loss-20261118T114640Z-1") -> Evid
         "unknown_written": judged.unknown_written,
         "unknown_not_written": judged.unknown_not_written,
         "duplicated": judged.duplicated,
+        "retried_unknown": judged.retried_unknown,
         "phantom": 0,
         "heal_outage_seconds": seen.heal_outage_s,
         "switchover_outage_seconds": seen.switchover_outage_s,

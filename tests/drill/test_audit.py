@@ -8,10 +8,11 @@ from collections.abc import Callable
 import pytest
 
 from lab.drill.audit import Audit, audit
+from lab.drill.audit_recomputation import opened, recomputed
 from lab.drill.case import Case, CheckVerdict, HostSnapshot
 from lab.drill.operations import Outcome, operations
 
-from .sample import BACK_AT, RUN, ZERO, SampleRun, iso, sample_case, sample_run
+from .sample import BACK_AT, HOSTS, RUN, ZERO, SampleRun, iso, sample_case, sample_run
 
 
 @pytest.fixture
@@ -113,6 +114,69 @@ def test_a_host_that_keeps_another_answer(whole):
     assert kinds(judged(whole, spoil, ("gg-db1",)), "same_answer") == {"answer_differs"}
 
 
+def retried(run: SampleRun, *, unknown_s: float, refused_s: float, status: int = 409) -> None:
+    """A bid that is written at 0 s: an attempt without an answer at one time, one answered 4xx at another."""
+    place, done = next((n, a) for n, a in enumerate(run.attempts) if a.key == f"{RUN}:bidders:3")
+    body = {"error": {"code": "already_bid"}}
+    unanswered = dataclasses.replace(done, outcome=Outcome.UNKNOWN, status=None, response=None)
+    refused = dataclasses.replace(done, outcome=Outcome.REFUSED, status=status, response=body)
+    run.attempts[place] = dataclasses.replace(unanswered, sent_at=done.sent_at + unknown_s)
+    run.attempts.append(dataclasses.replace(refused, sent_at=done.sent_at + refused_s))
+
+
+def test_a_replay_that_is_refused_instead_of_answered(whole):
+    run, tender = whole
+    retried(run, unknown_s=0.0, refused_s=2.0)
+    result = audit(sample_case(run, tender))
+    assert kinds(result, "same_answer") == {"replay_refused"}
+    assert [check.name for check in result.checks if check.verdict is CheckVerdict.FAILED] == ["same_answer"]
+    assert (result.retried_unknown, result.duplicated) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    "attempts",
+    [
+        {"unknown_s": 0.0, "refused_s": -2.0},
+        {"unknown_s": -4.0, "refused_s": -2.0},
+        {"unknown_s": 0.0, "refused_s": 2.0, "status": 429},
+    ],
+    ids=["refused before", "overtaken", "too many requests"],
+)
+def test_a_refusal_that_was_owed_no_stored_answer_is_legitimate(whole, attempts):
+    """`overtaken`: sent first, carried out after the second was refused."""
+    run, tender = whole
+    retried(run, **attempts)
+    assert audit(sample_case(run, tender)).check("same_answer").verdict is CheckVerdict.PASSED
+
+
+def test_a_refusal_before_any_attempt_that_could_write_is_legitimate_whatever_the_clock_says(whole):
+    run, tender = whole
+    retried(run, unknown_s=0.0, refused_s=-2.0)
+    for row in run.tables["idempotency"]:
+        row["created_at"] = iso(ZERO - 3600)
+    assert kinds(audit(sample_case(run, tender)), "same_answer") == set()
+
+
+def test_a_refusal_of_what_was_never_written_is_legitimate(whole):
+    run, tender = whole
+    retried(run, unknown_s=0.0, refused_s=2.0)
+    result = judged((run, tender), lambda tables: without(tables, f"{RUN}:bidders:3"))
+    assert kinds(result, "same_answer") == set()
+
+
+def test_what_could_have_been_duplicated_is_counted(whole):
+    run, tender = whole
+    assert audit(sample_case(run, tender)).retried_unknown == 0, "a canary is never sent again"
+    first = next(a for a in run.attempts if a.kind == "payment")
+    lost = dataclasses.replace(first, sent_at=first.sent_at - 1, outcome=Outcome.UNKNOWN, response=None)
+    run.attempts.append(lost)
+    refused = next(a for a in run.attempts if a.kind == "claim")
+    run.attempts.append(
+        dataclasses.replace(refused, sent_at=refused.sent_at - 1, outcome=Outcome.REFUSED, status=503)
+    )
+    assert audit(sample_case(run, tender)).retried_unknown == 1
+
+
 def test_a_claim_paid_twice(whole):
     result = judged(
         whole, lambda tables: again(tables, "payment", id=10**6, request_key=f"{RUN}:official:payment-2")
@@ -147,6 +211,123 @@ def test_an_award_decided_again(whole):
         whole, lambda tables: again(tables, "award", amount=1, request_key=f"{RUN}:official:award-2")
     )
     assert kinds(result, "awards_stand") == {"award_changed"}
+
+
+def award_another(whole: tuple[SampleRun, int], tables: dict) -> tuple[dict, dict]:
+    """The award row, and the bid that comes after the winner's."""
+    (award,) = tables["award"]
+    mine = sorted(
+        (row for row in tables["bid"] if row["tender_id"] == whole[1]), key=lambda row: row["amount"]
+    )
+    place = next(n for n, row in enumerate(mine) if row["id"] == award["bid_id"])
+    return award, mine[place + 1]
+
+
+@pytest.mark.parametrize("by", ["the next bid", "another company", "another amount"])
+def test_an_award_that_its_bids_contradict_on_every_host_and_in_the_answer(whole, by):
+    run, tender = whole
+
+    def spoil(tables):
+        award, bid = award_another(whole, tables)
+        changed = {
+            "the next bid": {"bid_id": bid["id"], "company_id": bid["company_id"], "amount": bid["amount"]},
+            "another company": {"company_id": 1},
+            "another amount": {"amount": award["amount"] + 1},
+        }[by]
+        tables["award"] = [award | changed]
+
+    spoil(run.tables)
+    (award,) = run.tables["award"]
+    place, told = next((n, a) for n, a in enumerate(run.attempts) if a.kind == "award")
+    answer = {"bid_id": award["bid_id"], "amount": award["amount"]}
+    run.attempts[place] = dataclasses.replace(told, response=answer)
+    kept = next(row for row in run.tables["idempotency"] if row["request_key"] == told.key)
+    kept["response"] = answer
+    result = audit(sample_case(run, tender))
+    assert [check.name for check in result.checks if check.verdict is CheckVerdict.FAILED] == ["awards_stand"]
+    assert len(result.check("awards_stand").findings) == 3, "one a host"
+
+
+def test_an_award_that_the_client_was_told_otherwise(whole):
+    run, tender = whole
+    place, told = next((n, a) for n, a in enumerate(run.attempts) if a.kind == "award")
+    run.attempts[place] = dataclasses.replace(told, response={"bid_id": -1, "amount": 1})
+    assert kinds(audit(sample_case(run, tender)), "awards_stand") == {"award_changed"}
+
+
+@pytest.mark.parametrize(
+    ("table", "change"),
+    [
+        ("opening", {"draw_counts": [8] * 15}),
+        ("opening", {"outcome": "failed"}),
+        ("opening", {"bids_count": 59}),
+        ("opening", {"floor_price": 1}),
+        ("preliminary_price", {"price": 1}),
+        ("tender", {"rate_percent": 87.745}),
+        ("tender", {"a_value": 1_000_000}),
+    ],
+)
+def test_an_opening_that_its_own_facts_contradict(whole, table, change):
+    """Of the answers only what the application itself wrote is compared: the recomputation must see it."""
+    run, tender = whole
+
+    def spoil(tables):
+        tables[table][0] |= change
+
+    spoil(run.tables)
+    findings = recomputed(sample_case(run, tender).snapshots[0])
+    assert {finding.kind for finding in findings} == {"award_changed"}
+
+
+@pytest.mark.parametrize("table", ["tender", "preliminary_price", "bid"])
+def test_an_opening_whose_facts_are_lost(whole, table):
+    def spoil(tables):
+        del tables[table][0]
+
+    assert "award_changed" in kinds(judged(whole, spoil), "awards_stand")
+
+
+def tender_of(*amounts: int, **award: int) -> HostSnapshot:
+    """A tender of fifteen equal prices of 1,000 won, its floor 900, with bids of these amounts, opened."""
+    bids = [
+        {"id": n, "tender_id": 1, "company_id": n + 10, "amount": amount, "pick_a": 1, "pick_b": 2}
+        for n, amount in enumerate(amounts)
+    ]
+    notice = {"id": 1, "rate_percent": 90, "a_value": 0}
+    prices = [{"tender_id": 1, "number": n, "price": 1000} for n in range(1, 16)]
+    opening = {"tender_id": 1, **opened(notice, [1000] * 15, bids)}
+    rows = {
+        "tender": (notice,),
+        "preliminary_price": tuple(prices),
+        "bid": tuple(bids),
+        "opening": (opening,),
+    }
+    return HostSnapshot("h", rows | {"award": ({"tender_id": 1, **award},) if award else ()})
+
+
+def bid_of(number: int, amount: int) -> dict[str, int]:
+    return {"bid_id": number, "company_id": number + 10, "amount": amount}
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "right"),
+    [
+        (tender_of(), True),
+        (tender_of(899, 1001), True),
+        (tender_of(950, 900, 899), True),
+        (tender_of(950, 900, 899, **bid_of(1, 900)), True),
+        (tender_of(950, 900, 899, **bid_of(0, 950)), False),
+        (tender_of(950, 900, 899, **bid_of(2, 899)), False),
+        (tender_of(920, 920, 930, **bid_of(0, 920)), True),
+        (tender_of(920, 920, 930, **bid_of(1, 920)), True),
+        (tender_of(920, 920, 930, **bid_of(2, 930)), False),
+        (tender_of(920, **bid_of(0, 920)), False),
+        (tender_of(899, 1001, **bid_of(0, 899)), False),
+    ],
+    ids="none invalid open lowest second below tie other worse alone nobody".split(),  # noqa: SIM905
+)
+def test_who_may_be_awarded(snapshot, right):
+    assert (recomputed(snapshot) == []) is right
 
 
 def test_a_bid_changed_after_the_opening_shows_in_the_recomputation_and_in_the_chain(whole):
@@ -236,10 +417,63 @@ def test_an_unknown_payment_that_was_made_is_not_delayed(whole):
     assert audit(sample_case(run, tender)).check("payments_not_delayed").verdict is CheckVerdict.PASSED
 
 
-def test_a_host_that_was_not_read_leaves_doubt(whole):
+@pytest.mark.parametrize(
+    ("table", "found"), [("payment", "not paid"), ("subcontract_payment", "nothing was passed on")]
+)
+def test_a_claim_whose_payment_was_never_tried(whole, table, found):
+    run, tender = whole
+    key = f"{RUN}:life-2:{'payment' if table == 'payment' else 'part'}"
+    run.attempts[:] = [each for each in run.attempts if each.key != key]
+    result = judged((run, tender), lambda tables: without(tables, key))
+    (finding,) = result.check("payments_not_delayed").findings
+    assert (finding.kind, finding.subject) == ("payment_missing", f"{RUN}:life-2:claim")
+    assert found in finding.detail
+    case = sample_case(run, tender)
+    broken_off = dataclasses.replace(case.expect, drained=False)
+    check = audit(Case(case.operations, case.snapshots, broken_off)).check("payments_not_delayed")
+    assert (check.verdict, check.findings) == (CheckVerdict.UNKNOWN, ())
+
+
+def test_a_late_payment_is_one_whatever_else_is_known(whole):
+    run, tender = whole
+    place, attempt = next((n, a) for n, a in enumerate(run.attempts) if a.kind == "payment")
+    run.attempts[place] = dataclasses.replace(attempt, response={**attempt.response, "late_days": 2})
+    case = sample_case(run, tender)
+    broken_off = dataclasses.replace(case.expect, drained=False)
+    for snapshots, expect in ((case.snapshots[1:], case.expect), (case.snapshots, broken_off)):
+        result = audit(Case(case.operations, snapshots, expect))
+        assert result.check("payments_not_delayed").verdict is CheckVerdict.FAILED
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_a_host_that_was_not_read_leaves_doubt_with_its_reason_and_no_failure(whole, host):
     case = sample_case(*whole)
-    result = audit(Case(case.operations, case.snapshots[:2], case.expect))
+    left = tuple(each for each in case.snapshots if each.host != host)
+    result = audit(Case(case.operations, left, case.expect, {host: "it is silent"}))
     assert result.verdict is CheckVerdict.UNKNOWN
+    (finding,) = result.check("every_host_read").findings
+    assert (finding.host, finding.detail) == (host, "it is silent")
+    assert {check.name for check in result.checks if check.verdict is CheckVerdict.FAILED} == set()
+    assert result.lost == (None if host == case.expect.primary else 0)
+
+
+def test_without_the_primary_what_no_host_has_is_doubt_and_what_one_lacks_is_nothing(whole):
+    case = sample_case(*whole)
+    key = f"{RUN}:canary-daejeon:3"
+    here = {s.host: {t: list(rows) for t, rows in s.tables.items()} for s in case.snapshots[1:]}
+    without(here["gg-db1"], key)
+    for lacking in ((), (key,)):
+        for absent in lacking:
+            without(here["dj-db2"], absent)
+        left = tuple(
+            HostSnapshot(host, {t: tuple(rows) for t, rows in tables.items()})
+            for host, tables in here.items()
+        )
+        result = audit(Case(case.operations, left, case.expect))
+        check = result.check("acknowledged_everywhere")
+        assert check.verdict is CheckVerdict.UNKNOWN
+        assert [finding.subject for finding in check.findings] == list(lacking)
+        assert result.lost is None
 
 
 def test_nothing_done_is_unknown_not_passed():

@@ -9,11 +9,12 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from lab.drill.case import TABLES
 from lab.drill.cli import drill, seeds_of
 from lab.drill.errors import NoEvidence, UnknownScenario
 from lab.drill.evidence import Evidence, find
 from lab.drill.matrix_scenarios import MATRIX
-from lab.drill.snapshot import TABLES, query
+from lab.drill.snapshot import query
 from lab.drill.soak import SOAK
 
 from .sample_evidence import write_sample

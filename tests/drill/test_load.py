@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import itertools
 import os
 import signal
@@ -10,21 +12,25 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from lab.drill.client import Call, GaveUp
 from lab.drill.clock import Clock
 from lab.drill.driver import LoadProcess
 from lab.drill.errors import LoadDied, WaitedTooLong
 from lab.drill.journal import attempts, records
+from lab.drill.lives import Life, from_opening
 from lab.drill.operations import Outcome, operations
+from lab.drill.parties import Company, Parties
 from lab.drill.plan import LoadPlan
 
 from .tiny_service import TinyService, running
 
 
 @contextmanager
-def load_of(tmp_path: Path, url: str, **changes: object) -> Iterator[LoadProcess]:
+def load_of(tmp_path: Path, url: str, **changes: Any) -> Iterator[LoadProcess]:
     clock = Clock.anchored_now()
     plan = LoadPlan(
         run="rtest",
@@ -74,6 +80,11 @@ def test_a_whole_load_through_an_outage(tmp_path):
         assert load.do("open", limit_s=15)["opening"]["scheduled_price"] == 1
         load.do("quiet", limit_s=15)
     assert acknowledged(tmp_path) == {key for _, key, _ in service.applied}
+    paths = [path for path, _, _ in service.applied]
+    claims, payments, parts = (
+        sum(path.endswith(end) for path in paths) for end in ("/claims", "/payment", "/subcontract-payments")
+    )
+    assert claims == payments == parts > 0
     tried = attempts(tmp_path / "operations.jsonl")
     assert {a.outcome for a in tried} == set(Outcome)
     bids = [body for path, key, body in service.applied if ":official:" in key and path.endswith("/bids")]
@@ -83,6 +94,45 @@ def test_a_whole_load_through_an_outage(tmp_path):
     assert all(op.kind != "canary" for op in again)
     assert {record["probe"] for record in records(tmp_path / "probes.jsonl")} == {"patroni", "ring"}
     assert "k" * 40 not in (tmp_path / "operations.jsonl").read_text()
+
+
+class Obliging:
+    """A client whose every call is acknowledged; the load stops at one step of a life, is over at another."""
+
+    def __init__(self, stops_at: str, over_at: str) -> None:
+        self.stopping, self.over = asyncio.Event(), asyncio.Event()
+        self._at = {stops_at: self.stopping, over_at: self.over}
+        self.kinds: list[str] = []
+
+    async def insist(self, call: Call, edges: list[str], until: asyncio.Event) -> dict[str, Any]:
+        self.kinds.append(call.kind)
+        if call.kind in self._at:
+            self._at[call.kind].set()
+        return {"id": 1, "company": {"id": 1}, "amount": 100, "payment_id": 1}
+
+
+@pytest.mark.parametrize(
+    ("stops_at", "over_at", "last"),
+    [
+        ("inspection", "", "inspection"),
+        ("claim", "", "subcontract_payment"),
+        ("payment", "", "subcontract_payment"),
+        ("claim", "payment", "payment"),
+        ("", "", "subcontract_payment"),
+    ],
+)
+def test_who_has_claimed_is_paid_though_the_load_stops(stops_at, over_at, last):
+    client: Any = Obliging(stops_at, over_at)
+    companies = [Company(n, f"c{n}") for n in (1, 2)]
+    parties = Parties("o", "i", ["east"], companies)
+    life = Life(client, parties, "r:life-0-0", ["east"], 0.0, client.stopping, client.over)
+
+    async def live() -> None:
+        with contextlib.suppress(GaveUp):
+            await from_opening(life, 1)
+
+    asyncio.run(live())
+    assert client.kinds[-1] == last
 
 
 def test_a_canary_goes_on_while_its_requests_hang(tmp_path):

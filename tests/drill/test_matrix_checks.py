@@ -13,7 +13,7 @@ from lab.drill.matrix import MATRIX_BOUNDS, Expect, Insiders
 from lab.drill.matrix_absence import Absence, absences
 from lab.drill.matrix_checks import Wanted, judge
 from lab.drill.matrix_edges import CUT_BACK_S, POWER_BACK_S
-from lab.drill.matrix_facts import Facts, Inside, WayHome, facts, promotions
+from lab.drill.matrix_facts import Facts, Inside, WayHome, facts, failed, promotions
 from lab.drill.matrix_unprotected import Interval, intervals
 from lab.drill.operations import Attempt, Outcome
 from lab.drill.rto import Gap, RoleSample
@@ -130,6 +130,7 @@ def test_a_planted_bug_fails_its_expectation_and_no_other(name):
         ("heal_without_failure", {"heal_requests": 0}),
         ("one_acknowledging", {"inside": Inside(0, 3, (), after_heal=40)}),
         ("one_acknowledging", {"inside": Inside(12, 3, (), after_heal=0)}),
+        ("one_acknowledging", {"inside": None}),
         ("cancelled_commits", {"inside": Inside(12, 0, (), after_heal=40)}),
     ],
 )
@@ -352,8 +353,16 @@ def test_a_stall_that_has_not_ended_at_the_heal_counts_to_the_heal():
 
 def test_a_request_that_fails_at_the_heal_is_seen_and_one_refused_by_rule_is_not():
     bad = attempt(21.0, Outcome.UNKNOWN)
-    by_rule = attempt(21.0, Outcome.REFUSED, status=409)
+    by_rule = replace(attempt(21.0, Outcome.REFUSED, status=409), kind="bid")
     assert len(seen_of([*ACKS, bad, by_rule]).heal_failed) == 1
+
+
+@pytest.mark.parametrize("status", [302, 401, 409, 422, 503])
+def test_a_canary_is_refused_by_no_rule(status):
+    refused = attempt(21.0, Outcome.UNKNOWN if status == 302 else Outcome.REFUSED, status=status)
+    assert failed(refused)
+    assert failed(replace(refused, kind="bid")) == (status >= 500)
+    assert len(seen_of([*ACKS, refused]).heal_failed) == 1
 
 
 def test_an_edge_without_a_way_in_is_not_counted():
@@ -449,10 +458,53 @@ def test_promotions_are_not_guessed():
     assert promotions([primary(5.0, "a", 3)], 10.0, 30.0) is None
 
 
-def inside(at: float, outcome: Outcome, *, timeline: int = 4, notices: tuple[str, ...] = ()) -> Attempt:
+def inside(
+    at: float, outcome: Outcome, *, timeline: int = 4, notices: tuple[str, ...] = (), error: str = ""
+) -> Attempt:
     said = json.dumps({"host": "dj-db1", "timeline": timeline, "notices": list(notices)})
-    made = attempt(at, outcome, edge="inside:dj-db1", stream="r:inside-daejeon-0", error=said)
+    made = attempt(at, outcome, edge="inside:dj-db1", stream="r:inside-daejeon-0", error=error or said)
     return replace(made, path="COMMIT")
+
+
+READ_ONLY = "cannot execute INSERT in a read-only transaction"
+FAILED = 'connection to server at "10.71.1.11", port 5432 failed: '
+REFUSED = (
+    FAILED + "Connection refused\n\tIs the server running on that host and accepting TCP/IP connections?"
+)
+STARTING = FAILED + "FATAL:  the database system is starting up"
+
+
+@pytest.mark.parametrize("timeline", [4, 5, 6])
+def test_no_host_acknowledges_on_a_timeline_that_another_has_or_has_passed(timeline):
+    """Another is seen as primary on timeline 5 at 12.0."""
+    seen = seen_of([*ACKS, inside(13.0, Outcome.ACKNOWLEDGED, timeline=timeline)]).inside
+    assert seen is not None
+    assert len(seen.late) == (timeline <= 5)
+    judged = verdicts(replace(GOOD, inside=seen), WANTED)["one_acknowledging"]
+    assert judged is (CheckVerdict.FAILED if timeline <= 5 else CheckVerdict.UNKNOWN)
+
+
+def test_its_own_timeline_is_nobody_elses():
+    seen = seen_of([*ACKS, inside(9.0, Outcome.ACKNOWLEDGED)]).inside
+    assert seen == Inside(1, 0, (), (), 0)
+
+
+@pytest.mark.parametrize(
+    ("after", "wanted"),
+    [
+        (inside(21.0, Outcome.REFUSED, error=READ_ONLY), CheckVerdict.PASSED),
+        (inside(21.0, Outcome.ACKNOWLEDGED, timeline=6), CheckVerdict.PASSED),
+        (inside(21.0, Outcome.UNKNOWN, notices=("canceling wait",)), CheckVerdict.PASSED),
+        (inside(21.0, Outcome.REFUSED, error=REFUSED), CheckVerdict.UNKNOWN),
+        (inside(21.0, Outcome.REFUSED, error=STARTING), CheckVerdict.UNKNOWN),
+        (inside(19.0, Outcome.REFUSED, error=READ_ONLY), CheckVerdict.UNKNOWN),
+        (replace(inside(21.0, Outcome.ACKNOWLEDGED), path="/api/v1/canary", error=""), CheckVerdict.UNKNOWN),
+    ],
+    ids=["read-only", "acknowledged", "warned", "refused", "starting", "before the heal", "at the edge"],
+)
+def test_an_old_primary_that_answered_nobody_after_the_heal_is_in_doubt(after, wanted):
+    seen = seen_of([*ACKS, inside(9.0, Outcome.ACKNOWLEDGED), after])
+    assert verdicts(replace(GOOD, inside=seen.inside), WANTED)["one_acknowledging"] is wanted
 
 
 def test_an_acknowledgement_of_the_old_primary_after_the_new_one_is_seen():
@@ -471,11 +523,13 @@ def test_an_answer_that_a_frozen_host_held_is_told_apart_from_a_new_one():
     seen = seen_of([*ACKS, waited])
     assert seen.inside is not None
     assert seen.inside.late == seen.inside.held != ()
-    assert seen.inside.after_heal == 1
+    assert seen.inside.after_heal == 0
     judged = replace(GOOD, inside=seen.inside)
     frozen = replace(WANTED, expect=replace(MOVES, answers_held=True))
     assert verdicts(judged, WANTED)["one_acknowledging"] is CheckVerdict.FAILED
-    assert verdicts(judged, frozen)["one_acknowledging"] is CheckVerdict.PASSED
+    assert verdicts(judged, frozen)["one_acknowledging"] is CheckVerdict.UNKNOWN, "nobody asked it anew"
+    asked = seen_of([*ACKS, waited, inside(22.0, Outcome.REFUSED, error=READ_ONLY)])
+    assert verdicts(replace(GOOD, inside=asked.inside), frozen)["one_acknowledging"] is CheckVerdict.PASSED
     awake = seen_of([*ACKS, waited, inside(21.0, Outcome.ACKNOWLEDGED)])
     assert verdicts(replace(GOOD, inside=awake.inside), frozen)["one_acknowledging"] is CheckVerdict.FAILED
 

@@ -74,6 +74,8 @@ def test_the_scheduled_price_is_the_mean_rounded_up(prices, counts):
 
 def test_lowest_valid():
     bids = [(5, "low"), (10, "a"), (12, "b"), (99, "high")]
-    assert recompute.lowest_valid(bids, 8, 50) == "a"
-    assert recompute.lowest_valid([(10, "a"), (10, "b")], 8, 50) is None
-    assert recompute.lowest_valid([], 8, 50) is None
+    assert recompute.lowest_valid(bids, 8, 50) == {"a"}
+    assert recompute.lowest_valid(bids, 10, 12) == {"a"}
+    assert recompute.lowest_valid(bids, 11, 11) == set()
+    assert recompute.lowest_valid([(10, "a"), (10, "b"), (11, "c")], 8, 50) == {"a", "b"}
+    assert recompute.lowest_valid([], 8, 50) == set()

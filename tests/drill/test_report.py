@@ -125,6 +125,20 @@ def test_every_check_and_step_has_its_words():
     assert {check.__name__ for check in CHECKS} == set(words.CHECKS)
 
 
+@pytest.mark.parametrize(
+    ("found", "ko", "en"),
+    [
+        ({"duplicated": 0, "retried_unknown": 1234}, "다시 보낸 것 1,234건", "1,234 were sent again"),
+        ({"duplicated": 2}, "중복 2건", "2 duplicated"),
+        ({"duplicated": None, "retried_unknown": None}, "중복 모름", "not known"),
+    ],
+)
+def test_of_how_many_none_was_duplicated(found, ko, en):
+    said = words.duplicates(found)
+    assert ko in said[0]
+    assert en in said[1]
+
+
 def test_headline_never_claims_what_is_not_known():
     assert "손실 0건" not in words.headline({"rto_seconds": 20.0, "acknowledged": None, "lost": None})[0]
     assert "보증할 수 없습니다" in words.headline({"rto_seconds": None})[0]
