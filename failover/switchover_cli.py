@@ -24,6 +24,7 @@ from failover.switchover import End, Moment, Result, Switchover
 from failover.switchover_means import RealMeans
 from failover.view import NotSeen, View
 from hanbat.errors import Exit
+from hanbat.telling import tell
 
 EXITS = {
     End.DONE: Exit.DONE,
@@ -150,12 +151,12 @@ def _switch(config: Config, target: str, execute: bool, as_json: bool, without: 
     result = _execute(config, looker, found, without)
     if as_json:
         text = {"preflight": found.as_dict(), "result": result.as_dict()}
-        click.echo(json.dumps(text, ensure_ascii=False, indent=1))
+        tell(json.dumps(text, ensure_ascii=False, indent=1))
     else:
         held = "" if result.held_s is None else f"; new transactions waited for at most {result.held_s:.2f} s"
-        click.echo(f"{result.end}: the primary is {result.primary or 'unknown'}{held}")
+        tell(f"{result.end}: the primary is {result.primary or 'unknown'}{held}")
         if result.reason:
-            click.echo(result.reason)
+            tell(result.reason)
     return EXITS[result.end]
 
 
@@ -165,7 +166,7 @@ def _execute(config: Config, looker: Looker, found: Preflight, without: tuple[st
     console = Console(stderr=True, highlight=False, soft_wrap=True)
 
     def say(moment: Moment) -> None:
-        console.print(f"{moment.at_s:7.2f} s  {moment.event:12} {moment.detail}", markup=False)
+        tell(f"{moment.at_s:7.2f} s  {moment.event:12} {moment.detail}", err=True)
 
     means = RealMeans(config, looker)
     steps = Switchover(
