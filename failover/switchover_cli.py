@@ -114,7 +114,7 @@ def judge(config: Config, looker: Looker, target: str, without: tuple[str, ...])
         view = looker.view()
         words = poolers_of(looker.found, config.poolers)
         heard = {host: word for host, word in words.items() if host not in without}
-        found = preflight(view, target, heard, before)
+        found = preflight(view, target, heard, looker.last_pulses(), config.member_sites, before)
         if found.ready or time.monotonic() > end:
             return found
         if before is None and not isinstance(view.dcs, NotSeen):
@@ -163,7 +163,6 @@ def _switch(config: Config, target: str, execute: bool, as_json: bool, without: 
 def _execute(config: Config, looker: Looker, found: Preflight, without: tuple[str, ...]) -> Result:
     assert found.old is not None
     assert found.candidate is not None
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
 
     def say(moment: Moment) -> None:
         tell(f"{moment.at_s:7.2f} s  {moment.event:12} {moment.detail}", err=True)
