@@ -32,7 +32,7 @@ Around that core, what touches the world:
 - `status`, `status_cli`, `looker`: `hanbat status`; `readiness`: who would be left to move the primary.
 - `preflight`, `replay`, `switchover`, `switchover_means`, `switchover_cli`, `handover`: the planned way.
 - `gatekeeper`, `gatekeeper_service`, `etcd_watch`, `haproxy_socket`, `pooler_console`: beside the poolers.
-- `approvals`, `manual`, `failover_cli`: a person decides.
+- `approvals`, `manual`, `decided`, `failover_cli`: a person decides.
 - `hold_cli`: a person asks the controllers to keep still.
 
 `tests/simulation` runs this planner and this executor against models of etcd, Patroni and PostgreSQL.

@@ -11,10 +11,11 @@ import pytest
 from click.testing import CliRunner
 
 from failover import failover_cli
+from failover.decided import DcsNotSeen, NotTaken, Unfinished
 from failover.etcd_dcs import NotAnswered
 from failover.etcd_json import Entry
 from failover.executor import Answer
-from failover.failover_cli import DcsNotSeen, NoSuchTarget, NotTaken, PrimaryAlive, Unfinished
+from failover.failover_cli import NoSuchTarget, PrimaryAlive
 from failover.policy import Mode, Policy
 from failover.transaction import APPROVAL, SIGNED, Delete, Put, Transaction
 from failover.view import (
