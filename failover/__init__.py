@@ -30,9 +30,9 @@ Around that core, what touches the world:
 - `effects`, `config`, `service`, `render`, `advisor`, `figures`: the process `hanbat-failover` and its files.
 - `meeting`: which hosts this controller has met since it sees etcd; only those can be missed.
 - `status`, `status_cli`, `looker`: `hanbat status`; `readiness`: who would be left to move the primary.
-- `preflight`, `switchover`, `switchover_means`, `switchover_cli`, `handover`: the planned way.
+- `preflight`, `replay`, `switchover`, `switchover_means`, `switchover_cli`, `handover`: the planned way.
 - `gatekeeper`, `gatekeeper_service`, `etcd_watch`, `haproxy_socket`, `pooler_console`: beside the poolers.
-- `approvals`, `manual`, `failover_cli`: a person decides.
+- `approvals`, `manual`, `decided`, `failover_cli`: a person decides.
 - `hold_cli`: a person asks the controllers to keep still.
 
 `tests/simulation` runs this planner and this executor against models of etcd, Patroni and PostgreSQL.

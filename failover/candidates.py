@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from failover.approvals import standing
 from failover.policy import MoveKind
-from failover.view import DcsState, Reach, SyncSet, View
+from failover.view import DcsState, Reach, Role, SyncSet, View
 from failover.votes import fresh, votes
 
 
@@ -79,6 +79,13 @@ def last_primary(dcs: DcsState) -> str | None:
     if dcs.lock is not None:
         return dcs.lock.holder
     return dcs.sync.leader if dcs.sync is not None else None
+
+
+def serves(view: View, host: str) -> bool:
+    """Whether a site reaches it, and an observer uses it as a primary: to hold the lock is not to serve."""
+    seen = [one.of(host) for one in fresh(view)]
+    used = any(one.reach is Reach.REACHABLE and one.role is Role.PRIMARY for one in seen)
+    return used and Reach.REACHABLE in votes(view, host).values()
 
 
 def _is_reachable(view: View, host: str) -> bool:

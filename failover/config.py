@@ -63,6 +63,11 @@ class Config:
         """Each member's address and port, in the same order."""
         return tuple((member.address, member.port) for member in self.members)
 
+    @property
+    def member_sites(self) -> dict[str, str]:
+        """Each member of etcd, and its site."""
+        return {member.name: member.site for member in self.members}
+
     def dcs(self) -> EtcdDcs:
         """A new client; each thread has its own."""
         return EtcdDcs([Member(address, port) for address, port in self.etcd], Prefixes(self.cluster))

@@ -5,8 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 import time
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -15,20 +14,18 @@ from rich.console import Console
 from failover import manual
 from failover.cli_options import config_option, json_option
 from failover.config import Config
+from failover.decided import Act, DcsNotSeen, Seen
 from failover.decision_support import promoting, support
-from failover.etcd_dcs import EtcdDcs, LeaseGone, NotAnswered
-from failover.etcd_json import EtcdAnswerWrong
-from failover.executor import Answer
+from failover.etcd_dcs import EtcdDcs
 from failover.figures import informed
 from failover.guards import Held
 from failover.looker import LOOK_S, Looker, read_config
-from failover.manual import Plan, Progress, Signature
+from failover.manual import Plan
 from failover.observer import PULSE_PERIOD_S
-from failover.view import DcsState, NotSeen, View
+from failover.view import NotSeen, View
 from hanbat.errors import Exit, HanbatError
+from hanbat.telling import tell
 
-APPROVAL_TTL_S = 10
-KEEP_S = 2.0
 MARKS = {Held.HOLDS: "[green]yes[/]", Held.FAILS: "[red]NO[/]", Held.UNKNOWN: "[yellow]unknown[/]"}
 
 
@@ -67,37 +64,6 @@ class NotConfirmed(HanbatError):
     code = 180
     hint = "give it with --confirm, or type it when asked"
     exit_status = Exit.USAGE
-
-
-class DcsNotSeen(HanbatError):
-    """etcd was not read: nothing is known, and nothing was done, or what was done is not known."""
-
-    code = 181
-    hint = "without a majority of etcd: the break-glass runbook"
-    exit_status = Exit.UNKNOWN
-
-
-class NotTaken(HanbatError):
-    """The move was refused or did not begin; nothing has changed."""
-
-    code = 182
-
-
-class Unfinished(HanbatError):
-    """The move has begun and has not come to its end. Act now."""
-
-    code = 183
-    hint = "watch it: hanbat status --watch"
-    exit_status = Exit.INCOMPLETE
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """One look: the keys, and the plan that was made from them."""
-
-    view: View
-    dcs: DcsState
-    plan: Plan
 
 
 @click.command()
@@ -144,9 +110,9 @@ def failover(
             act.force(seen, name)
         result = "done"
     if as_json:
-        click.echo(json.dumps({"plan": seen.plan.as_dict(), "result": result}, ensure_ascii=False, indent=1))
+        tell(json.dumps({"plan": seen.plan.as_dict(), "result": result}, ensure_ascii=False, indent=1))
     else:
-        click.echo(result)
+        tell(result)
     return status
 
 
@@ -179,6 +145,8 @@ def look(config: Config, looker: Looker, dcs: EtcdDcs, target: str, *, hurry: bo
 
 def told(view: View, plan: Plan) -> dict[str, str]:
     """What the person is told, in words, and of the candidate alone."""
+    if plan.candidate == plan.old:
+        return {"all": support(view)}
     mine = [promoting(one) for one in view.prospects if one.candidate == plan.candidate]
     unknown = f"nobody reaches {plan.candidate}: what its promotion would lose is unknown"
     return {"candidate": mine[0] if mine else unknown, "all": support(view)}
@@ -188,7 +156,7 @@ def planned(plan: Plan) -> tuple[Exit, str]:
     """What a plan that is not carried out comes to."""
     if plan.proved:
         return (Exit.WAITING if plan.waits else Exit.DONE), "proved to lose nothing; --execute does it"
-    return Exit.NOT_READY, "not proved: see above"
+    return Exit.NOT_READY, "blocked: see above" if plan.blocked else "not proved: see above"
 
 
 def refuse(plan: Plan, accept_loss: bool) -> None:
@@ -213,96 +181,6 @@ def confirmed(cluster: str, given: str | None) -> None:
         typed = str(click.prompt("Commits may be lost. Type the cluster's name", err=True, default=""))
     if typed != cluster:
         raise NotConfirmed(f"{typed!r} is not the name of this cluster")
-
-
-@dataclass
-class Act:
-    """Carries one decision out, and waits for what becomes of it."""
-
-    config: Config
-    looker: Looker
-    dcs: EtcdDcs
-
-    def approve(self, seen: Seen, by: str) -> None:
-        """Write the yes under a lease that is kept while we wait. Raises NotTaken, Unfinished, DcsNotSeen."""
-        plan, policy = seen.plan, self.config.policy
-        assert plan.old is not None
-        assert plan.candidate is not None
-        given = manual.approval(seen.dcs, plan.old, plan.candidate, by)
-        try:
-            lease = self.dcs.grant(APPROVAL_TTL_S)
-            revision = self.dcs.write(manual.approve(seen.dcs, given, lease))
-        except (NotAnswered, EtcdAnswerWrong, LeaseGone) as error:
-            raise DcsNotSeen(f"the approval may have been written: {error}") from error
-        if revision is None:
-            raise NotTaken("the lock or /sync has changed meanwhile", hint="look again, and decide again")
-        limit_ms = policy.block_ms + policy.lock_limit_ms + policy.promote_limit_ms
-        try:
-            self._wait(seen, plan.candidate, limit_ms, lease)
-        finally:
-            self.dcs.commit(manual.withdraw(revision))
-            self.dcs.revoke(lease)
-
-    def force(self, seen: Seen, by: str) -> None:
-        """One transaction, signed. Raises NotTaken, Unfinished or DcsNotSeen."""
-        plan = seen.plan
-        assert plan.candidate is not None
-        prospect = next((one for one in seen.view.prospects if one.candidate == plan.candidate), None)
-        signature = Signature(
-            by, datetime.now(UTC).isoformat(timespec="seconds"), plan.support["candidate"], prospect
-        )  # fmt: skip
-        answer = self.dcs.commit(manual.force(seen.dcs, self.looker.found, plan, signature))
-        if answer is Answer.REFUSED:
-            raise NotTaken("the state has changed since it was shown", hint="look again, and decide again")
-        policy = self.config.policy
-        try:
-            self._wait(seen, plan.candidate, policy.lock_limit_ms + policy.promote_limit_ms, 0)
-        except NotTaken as error:
-            if answer is Answer.UNKNOWN:
-                raise DcsNotSeen("the transaction was sent and not answered; no change was seen") from error
-            raise Unfinished(str(error)) from error
-
-    def _wait(self, seen: Seen, candidate: str, limit_ms: int, lease: int) -> None:
-        progress, end, kept = Progress(seen.dcs, candidate), time.monotonic() + limit_ms / 1000, 0.0
-        view = seen.view
-        while time.monotonic() < end:
-            if lease and time.monotonic() - kept > KEEP_S:
-                kept = time.monotonic()
-                self._keep(lease)
-            view = self.looker.view()
-            state = progress.judge(view)
-            if state == "done":
-                return
-            if state == "refused":
-                raise NotTaken(_why(view))
-            if state == "incomplete":
-                raise Unfinished(_why(view))
-            time.sleep(PULSE_PERIOD_S / 2)
-        raise _over(view, seen.dcs, limit_ms)
-
-    def _keep(self, lease: int) -> None:
-        """A lease that is gone took the approval with it: it was used, or is seen to be gone."""
-        try:
-            self.dcs.keep_alive(lease)
-        except (NotAnswered, EtcdAnswerWrong, LeaseGone):
-            return
-
-
-def _why(view: View) -> str:
-    if isinstance(view.dcs, NotSeen) or view.dcs.operation is None:
-        return "no takeover is known"
-    one = view.dcs.operation
-    return f"takeover {one.epoch}, {one.old} to {one.candidate}: {one.phase} {one.note}".strip()
-
-
-def _over(view: View, before: DcsState, limit_ms: int) -> HanbatError:
-    """The limit is over: what is known then."""
-    text = f"not done within {limit_ms / 1000:.0f} s; {_why(view)}"
-    if isinstance(view.dcs, NotSeen):
-        return DcsNotSeen(f"{text}; {view.dcs.reason}", hint=view.dcs.hint or None)
-    if view.dcs.operation_revision != before.operation_revision:
-        return Unfinished(text)
-    return NotTaken(text, hint="are the controllers running? systemctl status hanbat-failover")
 
 
 def show(plan: Plan, console: Console) -> None:

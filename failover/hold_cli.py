@@ -11,9 +11,9 @@ from typing import Any
 import click
 
 from failover.cli_options import config_option, json_option
+from failover.decided import DcsNotSeen
 from failover.etcd_dcs import EtcdDcs, LeaseGone, NotAnswered
 from failover.etcd_json import Entry, EtcdAnswerWrong
-from failover.failover_cli import DcsNotSeen
 from failover.looker import read_config
 from failover.transaction import HOLD, Delete, Put, Transaction, absent, unchanged
 from hanbat.errors import Exit, HanbatError

@@ -14,6 +14,7 @@ from failover.etcd_dcs import EtcdDcs, NotAnswered
 from failover.etcd_json import Entry, EtcdAnswerWrong
 from failover.handover import poolers_of
 from failover.observer import PULSE_PERIOD_S, monotonic_ms
+from failover.publication import Pulse
 from failover.status import Overview, overview
 from failover.view import View
 from hanbat.errors import Exit, HanbatError
@@ -55,11 +56,14 @@ class Looker:
         except (NotAnswered, EtcdAnswerWrong) as error:
             return self._assembly.unseen(str(error), monotonic_ms())
 
+    def last_pulses(self) -> dict[str, Pulse]:
+        """The last word of each observer ever heard here."""
+        return self._assembly.last_pulses()
+
     def look(self) -> Overview:
         view = self.view()
         words = poolers_of(self.found, self._config.poolers)
-        members = {member.name: member.site for member in self._config.members}
-        return overview(view, self._assembly.last_pulses(), self._config.cluster, words, members)
+        return overview(view, self.last_pulses(), self._config.cluster, words, self._config.member_sites)
 
     def look_twice(self) -> Overview:
         """The first look only notes the sequence numbers; what has moved by the next is alive."""

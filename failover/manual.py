@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from failover.approvals import standing
-from failover.candidates import kind_of, last_primary, received_lsn
+from failover.candidates import kind_of, last_primary, received_lsn, serves
 from failover.etcd_json import Entry
 from failover.guards import GUARDS, Case, Held, Verdict
 from failover.policy import Mode, MoveKind, Policy
@@ -109,9 +109,14 @@ def assess(view: View, dcs: DcsState, target: str, cluster: str) -> Plan:
     hosts = view.hosts_at(target) or tuple(host.name for host in view.hosts if host.name == target)
     if not hosts:
         raise KeyError(target)
-    there = dcs.lock is not None and dcs.lock.holder in hosts
-    if there and (hosts == (old,) or old is None or Reach.REACHABLE in votes(view, old).values()):
-        return Plan(cluster, old, old, None, False, {}, already=True)
+    if dcs.lock is not None and dcs.lock.holder in hosts:
+        holder = dcs.lock.holder
+        if serves(view, holder):
+            return Plan(cluster, holder, holder, None, False, {}, already=True)
+        reached = Reach.REACHABLE in votes(view, holder).values()
+        if reached or hosts == (holder,):
+            why = _no_primary_yet(holder, reached)
+            return Plan(cluster, holder, holder, MoveKind.IN_SITE, False, {}, blocked=(why,))
     candidate = best_of(view, dcs, tuple(name for name in hosts if name != old) or hosts)
     if old is None:
         return Plan(cluster, None, candidate, None, False, {}, blocked=("no primary was ever known",))
@@ -129,6 +134,16 @@ def assess(view: View, dcs: DcsState, target: str, cluster: str) -> Plan:
     waits = view.policy.mode(kind) is Mode.APPROVE
     return Plan(
         cluster, old, candidate, kind, waits, verdicts, blocked=tuple(blocked), notes=_offer(dcs, view.policy)
+    )
+
+
+def _no_primary_yet(holder: str, reached: bool) -> str:
+    """Of a lock holder that was named, and serves nobody: what there is to do."""
+    if reached:
+        return f"{holder} holds the lock and does not accept writes yet: wait, or name another host"
+    return (
+        f"{holder} holds the lock and nobody reaches it: name another host, or wait until its lease has run "
+        "out (Patroni's ttl, 20 s as a rule)"
     )
 
 

@@ -7,11 +7,14 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-from failover.candidates import acknowledged_lsn, kind_of, received_lsn
+from failover.candidates import acknowledged_lsn, kind_of, received_lsn, serves
+from failover.dcs_members import member_rows
 from failover.guards import GUARDS, Case, Held
 from failover.handover import Pooler, PoolerState
 from failover.manual import best_of
 from failover.policy import MoveKind
+from failover.publication import Pulse
+from failover.replay import MOST_BYTES, SOME_BYTES, left_bytes
 from failover.view import NotSeen, Phase, Reach, Role, View
 from failover.votes import fresh, votes
 
@@ -54,7 +57,8 @@ REMEDIES = {
     "not_paused": "end the maintenance: patronictl resume",
     "no_hold": "a person asked the controllers to keep still: hanbat hold show, then clear",
     "no_failover_key": (
-        "wait for the switchover that is under way; a scheduled one: patronictl flush CLUSTER switchover"
+        "wait for the switchover that is under way; a scheduled one: patronictl flush CLUSTER switchover; "
+        "one that came to nothing: docs/switchover.md, When something breaks in the middle"
     ),
     "all_acknowledge": "set synchronous_mode back to on; the primary writes /sync anew in its next loop",
     "sync_is_the_holders": "wait: the primary has not written its sync set yet",
@@ -68,11 +72,17 @@ REMEDIES = {
 
 
 def preflight(
-    view: View, target: str, poolers: Mapping[str, Pooler | None], before: View | None = None
+    view: View,
+    target: str,
+    poolers: Mapping[str, Pooler | None],
+    pulses: Mapping[str, Pulse],
+    members: Mapping[str, str],
+    before: View | None = None,
 ) -> Preflight:
     """Judge a handover to a site or a host.
 
     `poolers`: every application host, with the last word of its gatekeeper, None when it is silent.
+    `pulses`: the last word of each observer. `members`: of the DCS, name -> site.
     `before`: an earlier look. Primary and candidate are probed at different moments, and while the primary
     writes, a candidate that has everything is behind the other's moment. It must by now have what the
     sync set had flushed by the earlier look.
@@ -91,12 +101,29 @@ def preflight(
             _stop("unknown_target", f"{target} has no database host", f"one of {', '.join(known)}")
         )
     if old in wanted:
-        return Preflight(old, old, None, True, ())
+        return _there(view, old)
     candidate = best_of(view, dcs, wanted)
     kind = kind_of(view, old, candidate)
     case = Case(view, dcs, old, candidate, kind, dcs.operation)
-    reasons = (*_guards(case, before), *_under_way(case), *_seen(case), *_poolers(poolers), *_after(case))
+    reasons = (
+        *_guards(case, before),
+        *_replay(case.view, pulses, candidate),
+        *_under_way(case),
+        *_seen(case),
+        *_poolers(poolers),
+        *_after(case),
+        *_members(case.view, pulses, members),
+    )
     return Preflight(old, candidate, kind, False, reasons)
+
+
+def _there(view: View, old: str) -> Preflight:
+    """The lock's holder was named. Whether it is the primary is another question."""
+    if serves(view, old):
+        return Preflight(old, old, None, True, ())
+    fact = f"{old} holds the lock, and nobody reaches it as a primary"
+    remedy = "see hanbat status: wait for its return, or replace it: hanbat failover --to ANOTHER"
+    return Preflight(old, None, None, False, (_stop("not_reached", fact, remedy),))
 
 
 def _nobody(reason: Reason) -> Preflight:
@@ -130,6 +157,33 @@ def _has_come_to(before: View, case: Case) -> bool:
     assert case.candidate is not None
     has, needed = received_lsn(case.view, case.candidate), acknowledged_lsn(before, case.old)
     return has is not None and needed is not None and has >= needed
+
+
+def _replay(view: View, pulses: Mapping[str, Pulse], candidate: str) -> list[Reason]:
+    """Nobody can write while the candidate replays what it has: after the old primary has stopped."""
+    left = left_bytes(view, pulses, candidate)
+    remedy = (
+        "see there whether replay is paused (pg_is_wal_replay_paused(); pg_wal_replay_resume() ends it), "
+        "or held up by a long query; else wait: hanbat status"
+    )
+    if left is None:
+        return [_stop("replay_behind", f"how far {candidate} has replayed is not known", remedy)]
+    if left <= SOME_BYTES:
+        return []
+    weight = Weight.STOP if left > MOST_BYTES else Weight.WARN
+    fact = f"{candidate} has {left >> 20} MB to replay before it can accept writes"
+    return [Reason(weight, "replay_behind", fact, remedy)]
+
+
+def _members(view: View, pulses: Mapping[str, Pulse], members: Mapping[str, str]) -> list[Reason]:
+    """With a bare majority of the DCS one more loss in the middle leaves nobody who can take the lock."""
+    rows = member_rows(fresh(view), pulses, members)
+    away = [f"{row.name} ({row.healthy})" for row in rows if row.healthy is not Reach.REACHABLE]
+    if not away:
+        return []
+    fact = f"of etcd not known to be healthy: {', '.join(away)}; {len(rows) - len(away)} of {len(rows)} are"
+    remedy = f"bring it back first: {len(rows) // 2 + 1} are needed, in the middle of a handover too"
+    return [Reason(Weight.WARN, "members_missing", fact, remedy)]
 
 
 def _under_way(case: Case) -> list[Reason]:

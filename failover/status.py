@@ -202,7 +202,7 @@ def _notes(dcs: DcsState | None) -> tuple[str, ...]:
     if dcs.config is not None and dcs.config.paused:
         notes.append("Patroni is paused (maintenance)")
     if dcs.failover_revision:
-        notes.append("a switchover is under way")
+        notes.append("an offer stands in /failover: a switchover under way, or one that has come to nothing")
     return tuple(notes)
 
 

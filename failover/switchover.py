@@ -23,6 +23,7 @@ The steps see the world through `Means`, and time through a clock that is given.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -74,6 +75,10 @@ class End(StrEnum):
     UNKNOWN = "unknown"  # nobody was seen to be the primary
 
 
+class Unanswered(Exception):
+    """Hold and offer were asked for, and the answer was lost: they may stand, and Patroni may act on them."""
+
+
 class Means(Protocol):
     """What the steps need of the world. Each call is bounded in time."""
 
@@ -82,7 +87,8 @@ class Means(Protocol):
     def gate_open(self, candidate: str) -> bool: ...  # False also where it is not known
     def checkpoint(self, host: str) -> str: ...  # "" or why there was none
     def busy(self, host: str) -> str: ...  # a transaction that runs for long, "" when there is none
-    def begin(self, handover: Handover) -> str: ...  # hold and offer: "" or why it was refused
+    def begin(self, handover: Handover) -> str: ...  # hold and offer: "" or why it was refused;
+    # raises Unanswered
     def release(self) -> None: ...  # safe twice, never raises
     def withdraw(self, holder: str | None = None) -> None: ...  # our own offer, if it stands; never raises.
     # With a holder: only while that one has the lock.
@@ -125,7 +131,10 @@ class Result:
 
 @dataclass
 class Switchover:
-    """One handover from `old` to `candidate`. `without`: application hosts that are known to be off."""
+    """One handover from `old` to `candidate`. `without`: application hosts that are known to be off.
+
+    `say` hears of each step. Who listens may be gone: what it raises changes nothing.
+    """
 
     means: Means
     id: str
@@ -140,6 +149,7 @@ class Switchover:
     _moments: list[Moment] = field(default_factory=list[Moment])
     _began_s: float = 0.0
     _hold_s: float | None = None
+    _offered: bool = False  # or may be
     _held_s: float | None = None
     _released: bool = False
 
@@ -147,16 +157,20 @@ class Switchover:
         """All steps. The poolers are released in any case, also when a step raises."""
         self._began_s = self.now()
         try:
+            return self._steps_or_interrupted()
+        except BaseException:
+            self.means.withdraw(self.old)
+            raise
+        finally:
+            self._release()
+
+    def _steps_or_interrupted(self) -> Result:
+        try:
             result = self._steps()
             self._release()
             return result
         except KeyboardInterrupt as word:
             return self._interrupted(str(word) or "interrupted")
-        except Exception:
-            self.means.withdraw(self.old)
-            raise
-        finally:
-            self._release()
 
     def _steps(self) -> Result:
         unready = self._announce()
@@ -168,8 +182,10 @@ class Switchover:
         if busy:
             return self._failed(busy)
         failure = self._hand_over()
+        if failure:
+            return self._failed(failure)
         self._release()
-        return self._failed(failure) if failure else self._verify()
+        return self._verify()
 
     def _announce(self) -> str:
         """Answers why it must not be handed over, "" when it may be."""
@@ -201,14 +217,22 @@ class Switchover:
     def _note(self, event: str, detail: str = "") -> None:
         moment = Moment(self.now() - self._began_s, event, detail)
         self._moments.append(moment)
-        self.say(moment)
+        with contextlib.suppress(Exception, SystemExit):  # rich ends the process when its pipe is gone
+            self.say(moment)
 
     def _hand_over(self) -> str:
         """Answers why it was not handed over, "" when the candidate accepts writes."""
-        self._hold_s = self.now()
+        self._hold_s, self._offered = self.now(), True
         limit_ms = round(self.limits.handover_s * 1000) + MARGIN_MS
-        refused = self.means.begin(Handover(self.id, self.old, self.candidate, limit_ms))
+        try:
+            refused = self.means.begin(Handover(self.id, self.old, self.candidate, limit_ms))
+        except Unanswered as error:
+            self._note("unanswered", str(error))
+            if not self._has_gone():
+                return str(error)
+            refused = ""  # the offer stands, and is acted on
         if refused:
+            self._offered = False
             return refused
         self._note("hold", f"Patroni of {self.old} hands over to {self.candidate}")
         return self._follow(self.now() + self.limits.handover_s)
@@ -253,23 +277,27 @@ class Switchover:
             self._note("released", f"new transactions waited for at most {self._held_s:.2f} s")
 
     def _failed(self, failure: str) -> Result:
-        """Something went wrong: the offer is taken back, and whoever is primary then is what is told."""
+        """Something went wrong: the offer is taken back, and whoever is primary then is what is told.
+
+        It is taken back before clients are let in: an offer that stands may be acted on at any moment.
+        """
         self._note("failed", failure)
+        self.means.withdraw(self.old)
+        self._release()
         self.means.withdraw()
-        return self._told(failure, self.limits.settle_s, 0.0)
+        return self._told(failure, self.limits.settle_s)
 
     def _interrupted(self, word: str) -> Result:
         """Taken back where that is still possible, else followed to its end; and told."""
         self._note("interrupted", word)
-        begun = self._hold_s is not None
-        if begun and not self._released and self._has_gone():
+        if self._offered and not self._released and self._has_gone():
             self._note("goes on", f"{self.old} has begun to hand over, which cannot be taken back")
             self._follow((self._hold_s or 0.0) + self.limits.handover_s)
         else:
             self.means.withdraw(self.old)
         self._release()
         self._settle_offer()
-        return self._told(word, self.limits.ending_s, STAYS_S if begun else 0.0)
+        return self._told(word, self.limits.ending_s)
 
     def _has_gone(self) -> bool:
         """Whether the old primary gave up the lock, or stopped for the offer. False when etcd is not read."""
@@ -285,8 +313,8 @@ class Switchover:
         if seen is None or seen.holder in (None, self.old):
             self.means.withdraw()
 
-    def _told(self, failure: str, limit_s: float, stays_s: float) -> Result:
-        primary = self._primary(limit_s, stays_s)
+    def _told(self, failure: str, limit_s: float) -> Result:
+        primary = self._primary(limit_s, STAYS_S if self._offered else 0.0)
         if primary is None:
             return self._result(End.UNKNOWN, None, f"{failure}; no primary was seen since")
         end = End.UNCHANGED if primary == self.old else End.INCOMPLETE

@@ -24,6 +24,7 @@ from failover.switchover import End, Moment, Result, Switchover
 from failover.switchover_means import RealMeans
 from failover.view import NotSeen, View
 from hanbat.errors import Exit
+from hanbat.telling import tell
 
 EXITS = {
     End.DONE: Exit.DONE,
@@ -113,7 +114,7 @@ def judge(config: Config, looker: Looker, target: str, without: tuple[str, ...])
         view = looker.view()
         words = poolers_of(looker.found, config.poolers)
         heard = {host: word for host, word in words.items() if host not in without}
-        found = preflight(view, target, heard, before)
+        found = preflight(view, target, heard, looker.last_pulses(), config.member_sites, before)
         if found.ready or time.monotonic() > end:
             return found
         if before is None and not isinstance(view.dcs, NotSeen):
@@ -150,22 +151,21 @@ def _switch(config: Config, target: str, execute: bool, as_json: bool, without: 
     result = _execute(config, looker, found, without)
     if as_json:
         text = {"preflight": found.as_dict(), "result": result.as_dict()}
-        click.echo(json.dumps(text, ensure_ascii=False, indent=1))
+        tell(json.dumps(text, ensure_ascii=False, indent=1))
     else:
         held = "" if result.held_s is None else f"; new transactions waited for at most {result.held_s:.2f} s"
-        click.echo(f"{result.end}: the primary is {result.primary or 'unknown'}{held}")
+        tell(f"{result.end}: the primary is {result.primary or 'unknown'}{held}")
         if result.reason:
-            click.echo(result.reason)
+            tell(result.reason)
     return EXITS[result.end]
 
 
 def _execute(config: Config, looker: Looker, found: Preflight, without: tuple[str, ...]) -> Result:
     assert found.old is not None
     assert found.candidate is not None
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
 
     def say(moment: Moment) -> None:
-        console.print(f"{moment.at_s:7.2f} s  {moment.event:12} {moment.detail}", markup=False)
+        tell(f"{moment.at_s:7.2f} s  {moment.event:12} {moment.detail}", err=True)
 
     means = RealMeans(config, looker)
     steps = Switchover(

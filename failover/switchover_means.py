@@ -21,7 +21,7 @@ from failover.etcd_watch import Bell
 from failover.executor import Answer
 from failover.handover import HANDOVER, POOLER, Handover, encode, poolers_of
 from failover.looker import Looker
-from failover.switchover import Standing
+from failover.switchover import Standing, Unanswered
 from failover.transaction import (
     CONFIG,
     FAILOVER,
@@ -129,6 +129,7 @@ class RealMeans:
 
         Patroni's watch wakes it for a changed /config, and not for /failover: so /config is written back
         with a space more or less, and the old primary acts at once instead of in its next loop.
+        Raises Unanswered.
         """
         try:
             found = self._dcs.snapshot()
@@ -159,6 +160,9 @@ class RealMeans:
                 self._ours = None
                 return "the cluster changed in this moment"
         except (NotAnswered, EtcdAnswerWrong, LeaseGone) as error:
+            if self._ours is not None and _may_have_acted(error):
+                raise Unanswered(f"etcd: {error}") from error
+            self._ours = None
             return f"etcd: {error}"
         return ""
 
@@ -272,6 +276,11 @@ class RealMeans:
     def close(self) -> None:
         self._stop.set()
         self._dcs.close()
+
+
+def _may_have_acted(error: NotAnswered | EtcdAnswerWrong | LeaseGone) -> bool:
+    """Whether a transaction that ended so may have been carried out, or may still be."""
+    return error.sent if isinstance(error, NotAnswered) else isinstance(error, EtcdAnswerWrong)
 
 
 def _offer(handover: Handover, kept: list[str]) -> str:

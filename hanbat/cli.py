@@ -18,6 +18,7 @@ import click
 
 from hanbat import __version__
 from hanbat.errors import Exit, HanbatError, render
+from hanbat.telling import tell
 
 COMMANDS = {
     "topology": "hanbat.commands.topology:topology",
@@ -82,12 +83,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         status: Any = hanbat.main(words, prog_name="hanbat", standalone_mode=False)
     except HanbatError as error:
-        click.echo(render(error), err=True)
+        tell(render(error), err=True)
         if "--json" in words:
-            click.echo(json.dumps({"error": error.as_dict()}, ensure_ascii=False))
+            tell(json.dumps({"error": error.as_dict()}, ensure_ascii=False))
         sys.exit(error.exit_status)
     except click.exceptions.Abort:
-        click.echo("interrupted", err=True)
+        tell("interrupted", err=True)
         sys.exit(Exit.UNKNOWN)
     except click.ClickException as error:
         error.show()

@@ -107,7 +107,7 @@ def test_whom_an_ended_takeover_names_may_have_left(phase: Phase, names: dict[st
     assert isinstance(seen.dcs, DcsState)
     assert planner.plan(seen).row.action is Action.NOTHING
     assert assess(seen, seen.dcs, "gyeonggi", "any").kind is MoveKind.CROSS_SITE
-    assert preflight(seen, "gyeonggi", {}).candidate == "gg-db1"
+    assert preflight(seen, "gyeonggi", {}, {}, {}).candidate == "gg-db1"
 
 
 def test_no_answer_of_etcd_is_not_an_empty_etcd() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -12,9 +11,11 @@ import pytest
 from click.testing import CliRunner
 
 from failover import failover_cli
+from failover.decided import DcsNotSeen, NotTaken, Unfinished
+from failover.etcd_dcs import NotAnswered
 from failover.etcd_json import Entry
 from failover.executor import Answer
-from failover.failover_cli import DcsNotSeen, NoSuchTarget, NotTaken, PrimaryAlive, Unfinished
+from failover.failover_cli import NoSuchTarget, PrimaryAlive
 from failover.policy import Mode, Policy
 from failover.transaction import APPROVAL, SIGNED, Delete, Put, Transaction
 from failover.view import (
@@ -46,11 +47,16 @@ CALM = view(
 )
 
 
+CTRL_C = "Ctrl-C"
+
+
 @dataclass
 class Memory:
     """Takes every transaction; remembers them, and says what it is told to say."""
 
     answer: Answer = Answer.OK
+    reached: bool = True
+    revoke_answer: Answer = Answer.OK
     sent: list[Transaction] = field(default_factory=list)
     revoked: list[int] = field(default_factory=list)
 
@@ -59,7 +65,11 @@ class Memory:
         return self.answer
 
     def write(self, transaction: Transaction) -> int | None:
+        if not self.reached:
+            raise NotAnswered("connection refused", sent=False)
         self.sent.append(transaction)
+        if self.answer is Answer.UNKNOWN:
+            raise NotAnswered("no answer", sent=True)
         return 90 if self.answer is Answer.OK else None
 
     def grant(self, ttl_s: int) -> int:
@@ -70,7 +80,7 @@ class Memory:
 
     def revoke(self, lease: int) -> Answer:
         self.revoked.append(lease)
-        return Answer.OK
+        return self.revoke_answer
 
     def time_left_ms(self, lease: int) -> int | None:
         return 9000
@@ -93,15 +103,17 @@ class Told:
 
 
 class Screen:
-    """A looker: the views one after the other, the last one for ever."""
+    """A looker: the views one after the other, the last one for ever. CTRL_C: the person presses it then."""
 
-    def __init__(self, views: list[View]) -> None:
-        self._views: Iterator[View] = iter(views)
+    def __init__(self, views: list[View | str]) -> None:
+        self._views = iter(views)
         self._last = views[0]
         self.found: dict[str, Entry] = {}
 
     def view(self) -> View:
         self._last = next(self._views, self._last)
+        if isinstance(self._last, str):
+            raise KeyboardInterrupt
         return self._last
 
 
@@ -110,9 +122,13 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Runs the command with given views; its exit status, its output and what was sent."""
 
     def command(
-        views: list[View], *words: str, answer: Answer = Answer.OK, text: str = ""
+        views: list[View | str],
+        *words: str,
+        answer: Answer = Answer.OK,
+        text: str = "",
+        memory: Memory | None = None,
     ) -> tuple[Any, str, Memory]:
-        memory = Memory(answer)
+        memory = memory or Memory(answer)
         monkeypatch.setattr(failover_cli, "read_config", lambda path: Told(memory))
         monkeypatch.setattr(failover_cli, "Looker", lambda config: Screen(views))
         monkeypatch.setattr(failover_cli, "informed", lambda seen, config, dcs: seen)
@@ -244,6 +260,87 @@ def test_a_forced_failover_that_is_not_seen_to_end(run: Any, answer: Answer, err
             [unproved()], "--to", "gg-db1", "--execute", "--accept-loss", "--confirm", "hanbat",
             answer=answer,
         )  # fmt: skip
+
+
+YES = ("--to", "gyeonggi", "--execute", "--by", "kim")
+SIGNED_FOR = ("--to", "gg-db1", "--execute", "--accept-loss", "--by", "kim", "--confirm", "hanbat")
+TAKEN = in_phase(Phase.TAKEN, "gg-db1")
+UNSEEN = view(dcs=NotSeen("no majority"))
+
+
+@pytest.mark.parametrize(
+    ("revoked", "then", "error", "words"),
+    [
+        (Answer.OK, LOST, NotTaken, "sent and not answered"),
+        (Answer.OK, TAKEN, Unfinished, "sent and not answered"),
+        (Answer.UNKNOWN, LOST, DcsNotSeen, "may be used for 10 s"),
+        (Answer.OK, UNSEEN, DcsNotSeen, "no majority"),
+    ],
+    ids=["unused", "used", "it may stand", "nothing is seen"],
+)
+def test_a_yes_without_an_answer_is_taken_back(
+    run: Any, revoked: Answer, then: View, error: type, words: str
+) -> None:
+    """Planted: its lease was left, and the yes could act for 10 s after the command had ended."""
+    memory = Memory(Answer.UNKNOWN, revoke_answer=revoked)
+    with pytest.raises(error, match=words):
+        run([LOST, then], *YES, memory=memory)
+    assert set(memory.revoked) == {8}
+
+
+@pytest.mark.parametrize(
+    ("then", "error"), [(LOST, NotTaken), (TAKEN, Unfinished), (UNSEEN, DcsNotSeen)], ids=["no", "yes", "?"]
+)
+def test_a_yes_that_is_interrupted_is_taken_back_and_the_end_is_told(
+    run: Any, then: View, error: type
+) -> None:
+    memory = Memory()
+    with pytest.raises(error, match="interrupted"):
+        run([LOST, CTRL_C, then], *YES, memory=memory)
+    assert memory.revoked[0] == 8
+    assert memory.sent[1].changes == (Delete(APPROVAL),)
+
+
+@pytest.mark.parametrize("then", [unproved(), TAKEN, UNSEEN], ids=["nothing seen", "under way", "no etcd"])
+def test_ctrl_c_after_a_signature_says_that_it_has_been_done(run: Any, then: View) -> None:
+    """Planted: "interrupted", exit status 5."""
+    with pytest.raises(Unfinished, match="signed, and carried out in etcd; interrupted") as caught:
+        run([unproved(), unproved(), CTRL_C, then], *SIGNED_FOR)
+    assert caught.value.exit_status is Exit.INCOMPLETE
+
+
+def test_ctrl_c_after_a_signature_that_was_not_answered_is_unknown(run: Any) -> None:
+    with pytest.raises(DcsNotSeen, match="not answered"):
+        run([unproved(), unproved(), CTRL_C, unproved()], *SIGNED_FOR, answer=Answer.UNKNOWN)
+
+
+@pytest.mark.parametrize(
+    ("seen", "words"), [(LOST, YES), (unproved(), SIGNED_FOR)], ids=["a yes", "a signature"]
+)
+def test_an_etcd_that_is_not_reached_has_not_refused(run: Any, seen: View, words: tuple[str, ...]) -> None:
+    """Planted: "the state has changed since it was shown"."""
+    memory = Memory(reached=False)
+    with pytest.raises(DcsNotSeen, match="etcd was not reached, so nothing was asked") as caught:
+        run([seen], *words, memory=memory)
+    assert caught.value.hint == DcsNotSeen.hint
+    assert memory.sent == []
+
+
+def test_every_ending_says_what_to_do(run: Any) -> None:
+    with pytest.raises(NotTaken) as caught:
+        run([LOST, in_phase(Phase.ABORTED, "dj-db1")], *YES)
+    assert "hanbat status" in caught.value.hint
+    title = DcsNotSeen.hint.partition("docs/failover.md, ")[2]
+    page = Path(__file__).parents[2] / "docs" / "failover.md"
+    assert f"## {title}\n" in page.read_text(encoding="utf-8")
+
+
+def test_a_lock_holder_that_nobody_reaches_is_not_there_already(run: Any) -> None:
+    with pytest.raises(failover_cli.Blocked, match="dj-db1 holds the lock and nobody reaches it"):
+        run([LOST], "--to", "dj-db1", "--execute")
+    status, output, memory = run([LOST], "--to", "dj-db1")
+    assert (status, output.splitlines()[-1], memory.sent) == (Exit.NOT_READY, "blocked: see above", [])
+    assert "promoting" not in output
 
 
 def test_a_pause_cannot_be_signed_away(run: Any) -> None:

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from failover import hold_cli, patroni_keys
-from failover.failover_cli import DcsNotSeen
+from failover.decided import DcsNotSeen
 from failover.hold_cli import HoldChanged, HoldSetAlready
 from failover.transaction import HOLD
 from failover.view import DcsState

@@ -38,7 +38,19 @@ from failover.transaction import (
     decode,
     unchanged,
 )
-from failover.view import Config, DcsState, HostSeen, Phase, Prospect, Reach, Role, SyncMode, SyncSet, View
+from failover.view import (
+    Config,
+    DcsState,
+    HostSeen,
+    Observation,
+    Phase,
+    Prospect,
+    Reach,
+    Role,
+    SyncMode,
+    SyncSet,
+    View,
+)
 from hanbat.errors import Exit
 
 from .views import DCS, HOST_LOST, SITE_LOST, gone, in_phase, observation, primary, standby, view
@@ -131,6 +143,39 @@ def test_targets() -> None:
     assert plan("dj-db1", view(SITE_LOST, replace(DCS, lock=None))).blocked  # its own lock is its own
     with pytest.raises(KeyError):
         plan("sejong", view(CALM))
+
+
+PROMOTING = tuple(
+    observation(site, standby("dj-db1"), standby("dj-db2"), standby("gg-db1"))
+    for site in ("daejeon", "gyeonggi", "sejong")
+)
+
+
+@pytest.mark.parametrize(
+    ("seen", "target", "words"),
+    [
+        (SITE_LOST, "dj-db1", "nobody reaches it"),
+        ((), "dj-db1", "nobody reaches it"),
+        (PROMOTING, "dj-db1", "does not accept writes yet"),
+        (PROMOTING, "daejeon", "does not accept writes yet"),
+    ],
+    ids=["dead", "nobody looks", "not promoted yet", "not promoted yet, by its site"],
+)
+def test_a_lock_holder_that_serves_nobody_is_not_there_already(
+    seen: tuple[Observation, ...], target: str, words: str
+) -> None:
+    """Planted: "is the primary already", exit status 0, of a host that nobody reached."""
+    found = plan(target, view(seen))
+    assert not found.already
+    assert words in found.blocked[0]
+    assert planned(found)[0] is Exit.NOT_READY
+    with pytest.raises(Blocked, match="holds the lock"):
+        refuse(found, accept_loss=True)
+
+
+def test_a_site_whose_lock_holder_is_dead_has_another_host() -> None:
+    found = plan("daejeon", view(HOST_LOST))
+    assert (found.already, found.blocked, found.candidate) == (False, (), "dj-db2")
 
 
 def test_the_name_of_the_cluster_is_typed() -> None:

@@ -105,6 +105,12 @@ def test_a_hold_keeps_all_from_it() -> None:
     assert found.notes == ("a hold is set: controllers keep still",)
 
 
+def test_an_offer_is_not_called_a_switchover_that_is_under_way() -> None:
+    """Planted: one that nobody had acted on for hours was."""
+    (note,) = shown(dcs=replace(DCS, failover_revision=33)).notes
+    assert "or one that has come to nothing" in note
+
+
 @pytest.mark.parametrize(
     ("dcs", "safe"),
     [

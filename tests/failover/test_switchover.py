@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
 from failover.handover import Handover, Pooler, PoolerState
-from failover.switchover import End, Limits, Means, Result, Standing, Switchover
+from failover.switchover import End, Limits, Means, Moment, Result, Standing, Switchover, Unanswered
 
 OLD, NEW, OTHER = "dj-db1", "gg-db1", "dj-db2"
 APPS = ("dj-app1", "gg-app1")
@@ -31,6 +31,7 @@ class World:
     refused_after_s: float | None = None
     holder_instead: str | None = None
     hold_refused: str = ""
+    answer_lost_after_s: float | None = None  # hold and offer were written, and nobody answered for so long
     busy_with: str = ""
     not_announced: str = ""
     gate_after_s: float | None = 0.0
@@ -86,6 +87,9 @@ class World:
         if self.hold_refused:
             return self.hold_refused
         self.handover, self.held_at, self.asked_at = handover, self.now, self.now
+        if self.answer_lost_after_s is not None:
+            self.now += self.answer_lost_after_s
+            raise Unanswered("etcd: no answer")
         return ""
 
     def release(self) -> None:
@@ -145,7 +149,7 @@ class World:
         return "" if self._since(self.released_at, self.settled_after_s) else "not back: dj-db1"
 
 
-def run(world: World, **changes: object) -> tuple[World, object]:
+def run(world: World, **changes: Any) -> tuple[World, Any]:
     limits = Limits(handover_s=8.0, commit_s=5.0, settle_s=20.0)
     result = Switchover(
         world, "h1", OLD, NEW, world.clock, world.sleep, world.sleep, limits=limits, **changes
@@ -252,6 +256,7 @@ def test_a_refused_hold_changes_nothing():
     world, result = run(World(hold_refused="the cluster changed in this moment"))
     assert (result.end, result.primary, result.held_s) == (End.UNCHANGED, OLD, pytest.approx(0.0))
     assert world.asked_at is None
+    assert world.now == 100.0  # nobody could act on it, so nobody is watched
 
 
 def test_patroni_takes_the_offer_back():
@@ -302,6 +307,86 @@ def test_a_crash_in_the_middle_releases():
     assert not world.offered()
 
 
+@pytest.mark.parametrize("breaks_at", ["standing", "writable"])
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_whatever_ends_it_the_offer_is_taken_back_first(breaks_at: str, interrupted: bool) -> None:
+    """Planted: only an Exception did so, and none that came while an interruption was dealt with."""
+
+    class Ended(World):
+        def begin(self, handover: Handover) -> str:
+            super().begin(handover)
+            setattr(self, breaks_at, self.ends)
+            if interrupted:
+                raise KeyboardInterrupt
+            return ""
+
+        def ends(self, *of: str) -> bool:
+            raise SystemExit(1)
+
+        def release(self) -> None:
+            if self.released_at is None:
+                self.done.append("offered" if self.withdrawn_at is None else "taken back")
+            super().release()
+
+    world = Ended(hand_over_after_s=None)
+    with pytest.raises(SystemExit):
+        run(world)
+    assert world.done[-1] == "taken back"
+
+
+GONE = [OSError(5, "Input/output error"), BrokenPipeError(), SystemExit(1)]
+
+
+def mute(error: BaseException) -> Callable[[Moment], None]:
+    def say(moment: Moment) -> None:
+        raise error
+
+    return say
+
+
+@pytest.mark.parametrize("error", GONE, ids=repr)
+def test_a_handover_that_nobody_listens_to_any_more_goes_on(error: BaseException) -> None:
+    """Planted: its first word to a terminal that hung up, or to a pipe that nobody reads, broke it off."""
+    world, result = run(World(), say=mute(error))
+    assert (result.end, result.primary) == (End.DONE, NEW)
+    assert "settled" in [one.event for one in result.moments]
+    assert world.released_at is not None
+
+
+def test_a_lost_answer_of_what_is_acted_on_is_followed() -> None:
+    _, result = run(World(answer_lost_after_s=0.6, hand_over_after_s=0.9, writable_after_s=1.1))
+    assert (result.end, result.primary, result.reason) == (End.DONE, NEW, "")
+    assert result.held_s >= 1.1
+    assert result.moments[2].event == "unanswered"
+
+
+def test_a_lost_answer_of_what_nobody_acts_on_is_taken_back() -> None:
+    world = World(answer_lost_after_s=0.6, begins_after_s=9.9)
+    means, result = signalled(world, 0, after=False)
+    assert means.calls.index("withdraw") < means.calls.index("release")
+    assert (result.end, result.primary, result.reason) == (End.UNCHANGED, OLD, "etcd: no answer")
+    assert world.holder() == OLD
+
+
+@pytest.mark.parametrize(
+    "late",
+    [
+        World(begins_after_s=0.55, stops_after_s=1.5, hand_over_after_s=1.8, writable_after_s=2.0,
+              answer_lost_after_s=0.6),
+        World(begins_after_s=7.9, stops_after_s=9.0, hand_over_after_s=9.5, writable_after_s=9.9),
+    ],
+    ids=["the answer was lost", "the limit was over"],
+)  # fmt: skip
+def test_an_old_primary_that_may_have_begun_to_stop_is_watched(late: World) -> None:
+    """Planted: the first look that found it still writable ended with "unchanged", exit status 1."""
+    world, result = run(late)
+    assert world.withdrawn_at is not None
+    assert world.released_at is not None
+    world.now += 60.0
+    assert world.holder() == NEW
+    assert (result.end, result.primary) == (End.INCOMPLETE, NEW)
+
+
 class Signalled:
     """A world whose call number `at`, of any kind, is broken off: before its effect, or after it."""
 
@@ -315,20 +400,21 @@ class Signalled:
             mine = len(self.calls) == self._at
             if mine and not self._after:
                 raise KeyboardInterrupt("SIGTERM")
-            answer = getattr(self._world, name)(*arguments)
-            if mine:
-                raise KeyboardInterrupt("SIGTERM")
-            return answer
+            try:
+                return getattr(self._world, name)(*arguments)
+            finally:
+                if mine:
+                    raise KeyboardInterrupt("SIGTERM")
 
         return call
 
 
-def signalled(world: World, at: int, *, after: bool) -> tuple[Signalled, Result]:
+def signalled(world: World, at: int, *, after: bool, **changes: Any) -> tuple[Signalled, Result]:
     means = Signalled(world, at, after=after)
     limits = Limits(handover_s=8.0, commit_s=5.0, settle_s=20.0)
     result = Switchover(
         cast(Means, means), "h1", OLD, NEW, world.clock,
-        cast(Clock, means.sleep), cast(Clock, means.sleep), limits=limits,
+        cast(Clock, means.sleep), cast(Clock, means.sleep), limits=limits, **changes,
     ).run()  # fmt: skip
     return means, result
 
@@ -342,6 +428,8 @@ WORLDS: dict[str, Callable[[], World]] = {
     "patroni takes the offer back": lambda: World(refused_after_s=0.3),
     "refused": lambda: World(hold_refused="the cluster changed in this moment"),
     "busy": lambda: World(busy_with="a transaction runs"),
+    "the answer is lost": lambda: World(answer_lost_after_s=0.6),
+    "the answer is lost and nobody acts": lambda: World(answer_lost_after_s=0.6, hand_over_after_s=None),
 }
 
 
@@ -371,6 +459,16 @@ def test_an_interruption_at_once_is_taken_back_before_the_poolers_let_go() -> No
     assert means.calls[:6] == [*before, "begin", "standing"]
     assert means.calls.index("withdraw") < means.calls.index("release")
     assert (result.end, result.primary) == (End.UNCHANGED, OLD)
+
+
+@pytest.mark.parametrize("error", GONE, ids=repr)
+def test_an_interruption_is_taken_back_also_when_nobody_listens(error: BaseException) -> None:
+    """ssh dies in the hold. Planted: the words about that were the last thing that was done."""
+    world = World()
+    means, result = signalled(world, 6, after=False, say=mute(error))
+    assert means.calls[5] == "standing"
+    assert means.calls.index("withdraw") < means.calls.index("release")
+    assert (result.end, result.primary, world.offered()) == (End.UNCHANGED, OLD, False)
 
 
 def test_an_interruption_of_what_has_begun_holds_until_the_candidate_accepts_writes() -> None:

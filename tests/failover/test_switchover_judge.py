@@ -9,9 +9,10 @@ from types import SimpleNamespace
 from failover.switchover_cli import judge
 from failover.view import NotSeen
 
+from .test_preflight import pulses
 from .views import observation, primary, standby, view
 
-CONFIG = SimpleNamespace(poolers=())
+CONFIG = SimpleNamespace(poolers=(), member_sites={})
 
 
 class Looker:
@@ -19,7 +20,10 @@ class Looker:
 
     def __init__(self, stands: bool, blind: int = 0) -> None:
         self.looks, self.stands, self.blind = 0, stands, blind
-        self.found = {}
+        self.found, self.last = {}, ()
+
+    def last_pulses(self):
+        return pulses(self.last)
 
     def view(self):
         self.looks += 1
@@ -30,6 +34,7 @@ class Looker:
             replace(observation(site, revision=number), hosts=(*hosts, candidate))
             for number, site in enumerate(("daejeon", "gyeonggi", "sejong"), 71)
         )
+        self.last = seen
         return view(seen, NotSeen("no answer")) if self.looks <= self.blind else view(seen)
 
 

@@ -11,8 +11,9 @@ import psycopg2
 import pytest
 
 from failover import switchover_means
+from failover.etcd_dcs import NotAnswered
 from failover.handover import HANDOVER, Handover, decode_handover
-from failover.switchover import End, Limits, Switchover
+from failover.switchover import End, Limits, Switchover, Unanswered
 from failover.switchover_means import ANNOUNCED, RealMeans
 from failover.transaction import CONFIG, FAILOVER, HOLD, LEADER, SYNC
 from replication.mends.announced import Announcement, decode
@@ -226,6 +227,17 @@ def test_a_begin_whose_answer_was_lost_is_cleaned_up(etcd: MemoryEtcd, person: A
     assert (held_for(etcd), offered_to(etcd)) == ("", "")
 
 
+def test_a_begin_that_was_surely_not_sent_is_refused(etcd: MemoryEtcd, person: Any) -> None:
+    """There is nothing to take back then, and nobody to watch."""
+    client = Client(etcd)
+
+    def refused() -> None:
+        raise NotAnswered("connection refused", sent=False)
+
+    client.before_write = refused
+    assert person(client).begin(Handover("mine", OLD, NEW, 9000)) == "etcd: connection refused"
+
+
 def test_a_begin_that_arrives_after_it_was_given_up_has_no_effect(etcd: MemoryEtcd, person: Any) -> None:
     """Its lease is revoked by then."""
     result = switchover(person(Client(etcd, lose="request")), "unlucky").run()
@@ -236,7 +248,8 @@ def test_a_begin_that_arrives_after_it_was_given_up_has_no_effect(etcd: MemoryEt
 
 def test_after_a_lost_answer_somebody_elses_are_left_alone(etcd: MemoryEtcd, person: Any) -> None:
     unlucky = person(Client(etcd, lose="request"))
-    assert unlucky.begin(Handover("unlucky", OLD, NEW, 9000)) != ""
+    with pytest.raises(Unanswered):
+        unlucky.begin(Handover("unlucky", OLD, NEW, 9000))
     begun(person(), "winner")
     before = dict(etcd.keys)
     unlucky.release()

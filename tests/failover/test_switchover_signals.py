@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -100,6 +101,27 @@ def test_a_signal_takes_it_back_and_the_end_is_told(
     assert told[0].startswith("unchanged: the primary is dj-db1; new transactions waited for at most ")
     assert told[1] == f"interrupted by {name}"
     assert [signal.getsignal(one) for one in SIGNALS] == before
+
+
+@pytest.mark.usefixtures("heeded")
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_terminal_that_is_gone_does_not_change_the_end(
+    as_json: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Planted: the first word after the signal ended the command, and the offer stood without a hold."""
+    means = Means(signal.SIGHUP)
+    monkeypatch.setattr(switchover_cli, "RealMeans", lambda config, looker: means)
+    monkeypatch.setattr(switchover_cli, "Looker", lambda config: None)
+    monkeypatch.setattr(switchover_cli, "judge", lambda *words: READY)
+    monkeypatch.setattr("failover.switchover.STAYS_S", 0.0)
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as gone:
+        monkeypatch.setattr(sys, "stdout", gone)
+        monkeypatch.setattr(sys, "stderr", gone)
+        status = switchover_cli._switch(cast(Any, None), "gyeonggi", True, as_json, ())
+    assert status is Exit.FAILED
+    assert means.done[:2] == ["withdraw", "release"]
 
 
 def test_a_signal_that_was_ignored_stays_so() -> None:
