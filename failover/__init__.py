@@ -33,7 +33,7 @@ Around that core, what touches the world:
 - `preflight`, `switchover`, `switchover_means`, `switchover_cli`, `handover`: the planned way.
 - `gatekeeper`, `gatekeeper_service`, `etcd_watch`, `haproxy_socket`, `pooler_console`: beside the poolers.
 - `approvals`, `manual`, `failover_cli`: a person decides.
-- `hold_cli`: a person asks the controllers to keep still.
+- `hold`, `hold_cli`: a person asks the controllers to keep still.
 
 `tests/simulation` runs this planner and this executor against models of etcd, Patroni and PostgreSQL.
 May import: `hanbat`, `replication`, `backup_site`, `primary`.

@@ -36,7 +36,8 @@ from failover.view import NotSeen, View
 TURN_S = 0.5
 ALARM_TURN_S = 0.04  # between two turns while the primary is missed, or an operation is under way
 REPEAT_S = 10.0
-ADVISED = frozenset({Action.ASK, Action.REFUSE, Action.WAIT})  # a person is told what is at stake
+# A person is told what is at stake.
+ADVISED = frozenset({Action.ASK, Action.HELD, Action.REFUSE, Action.WAIT})
 
 logger = logging.getLogger("controller")
 

@@ -198,7 +198,7 @@ def _notes(dcs: DcsState | None) -> tuple[str, ...]:
     if dcs.lock is None:
         notes.append("nobody holds the lock: there is no primary")
     if dcs.hold_revision:
-        notes.append("a hold is set: controllers keep still")
+        notes.append(f"{dcs.hold or 'a hold is set'}; the controllers keep still")
     if dcs.config is not None and dcs.config.paused:
         notes.append("Patroni is paused (maintenance)")
     if dcs.failover_revision:

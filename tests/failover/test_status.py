@@ -102,7 +102,7 @@ def test_who_is_not_in_the_sync_set_may_not_and_the_guard_is_named() -> None:
 def test_a_hold_keeps_all_from_it() -> None:
     found = shown(dcs=replace(DCS, hold_revision=5))
     assert [one.may_take_over for one in found.hosts] == ["", "no", "no"]
-    assert found.notes == ("a hold is set: controllers keep still",)
+    assert found.notes == ("a hold is set; the controllers keep still",)
 
 
 @pytest.mark.parametrize(
