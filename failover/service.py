@@ -83,6 +83,7 @@ class Controller:
             return
         sight.take_primary(last_primary(view.dcs))
         sight.take_planned(hands_over(view))
+        sight.take_offer(view.dcs.failover_revision, view.offer_age_ms)
         if view.dcs.operation:
             sight.take_operation(view.dcs.operation_revision, view.operation_age_ms)
 
