@@ -158,7 +158,7 @@ def observe(config: Config, sight: Sight, ended: Ended) -> None:
         Repeated(
             f"dcs-{member.name}",
             probe_member.PERIOD_S,
-            partial(probe_member.ask, member.address, member.port, monotonic_ms),
+            probe_member.Member(member.address, member.port, monotonic_ms).ask,
             partial(sight.take_member, member.name),
         )
         for member in config.members
