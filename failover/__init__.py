@@ -27,7 +27,8 @@ Around that core, what touches the world:
 - `planned_restart`: a primary that its own Patroni restarts is waited for, 3 s at most.
 - `probe_patroni`, `probe_edge`, `clients_way`, `bounded_http`: gray failures, and the way that clients take.
 - `probe_member`, `dcs_members`: each member of etcd, as it is seen.
-- `effects`, `config`, `service`, `render`, `advisor`, `figures`: the process `hanbat-failover` and its files.
+- `effects`, `config`, `service`, `service_manager`, `render`, `advisor`, `figures`: the process
+  `hanbat-failover` and its files.
 - `meeting`: which hosts this controller has met since it sees etcd; only those can be missed.
 - `status`, `status_cli`, `looker`: `hanbat status`; `readiness`: who would be left to move the primary.
 - `preflight`, `switchover`, `switchover_means`, `switchover_cli`, `handover`: the planned way.

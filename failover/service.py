@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from failover import config as configuration
-from failover import figures, planner, probe_edge, probe_member
+from failover import figures, planner, probe_edge, probe_member, service_manager
 from failover.advisor import Advisor
 from failover.assembly import Assembly
 from failover.candidates import last_primary
@@ -120,10 +120,11 @@ def hands_over(view: View) -> bool:
 
 
 def run(controller: Controller, sight: Sight, stopped: Callable[[], bool]) -> None:
-    """Turns until stopped."""
+    """Turns until stopped. One that does not come back (a disk, a lock): systemd ends the process."""
     while not stopped():
         began = time.monotonic()
         acted = controller.turn()
+        service_manager.alive()
         period = 0.005 if acted else ALARM_TURN_S if controller.busy or sight.missed() else TURN_S
         sight.wait_for_news(max(0.005, period - (time.monotonic() - began)))
 
