@@ -12,7 +12,8 @@ from app.settings import describe
 
 USAGE = """usage: python -m app migrate | settings
 
-migrate reads APP_OWNER_DSN (required), APP_SERVICE_ROLE (default procurement_app) and APP_OPERATOR_KEY.
+migrate reads APP_OWNER_DSN (required), APP_SERVICE_ROLE (default procurement_app), APP_OPERATOR_KEY and
+APP_OBSERVER_ROLE (a role that may read when tenders close; default none).
 """
 
 
@@ -29,6 +30,7 @@ def main(arguments: list[str]) -> int:
             os.environ["APP_OWNER_DSN"],
             service_role=os.environ.get("APP_SERVICE_ROLE", "procurement_app"),
             operator_key=os.environ.get("APP_OPERATOR_KEY") or None,
+            observer_role=os.environ.get("APP_OBSERVER_ROLE") or None,
         )
     except (MigrationError, DBAPIError) as error:
         print(f"ERROR: {str(error).strip().splitlines()[0]}", file=sys.stderr)

@@ -27,13 +27,15 @@ Around that core, what touches the world:
 - `planned_restart`: a primary that its own Patroni restarts is waited for, 3 s at most.
 - `probe_patroni`, `probe_edge`, `clients_way`, `bounded_http`: gray failures, and the way that clients take.
 - `probe_member`, `dcs_members`: each member of etcd, as it is seen.
-- `effects`, `config`, `service`, `render`, `advisor`, `figures`: the process `hanbat-failover` and its files.
+- `effects`, `config`, `service`, `service_manager`, `render`, `advisor`, `figures`: the process
+  `hanbat-failover` and its files.
 - `meeting`: which hosts this controller has met since it sees etcd; only those can be missed.
 - `status`, `status_cli`, `looker`: `hanbat status`; `readiness`: who would be left to move the primary.
 - `preflight`, `replay`, `switchover`, `switchover_means`, `switchover_cli`, `handover`: the planned way.
 - `gatekeeper`, `gatekeeper_service`, `etcd_watch`, `haproxy_socket`, `pooler_console`: beside the poolers.
 - `approvals`, `manual`, `decided`, `failover_cli`: a person decides.
-- `hold_cli`: a person asks the controllers to keep still.
+- `hold`, `hold_cli`: a person asks the controllers to keep still.
+- `dead_apps`: which requests stand at application hosts that are gone.
 
 `tests/simulation` runs this planner and this executor against models of etcd, Patroni and PostgreSQL.
 May import: `hanbat`, `replication`, `backup_site`, `primary`.

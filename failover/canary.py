@@ -5,9 +5,12 @@ flushed locally (`synchronous_commit = local`), so that a standby that is gone i
 
 - A transaction under way for more than a second and a half: the disk hangs. The primary is unreachable since
   that transaction began. A checkpoint or a slow flush of less is no failure.
-- The server refuses it twice in a row because a file cannot be extended: the disk is full, or broken. The
-  primary is unreachable since the first refusal. Once is not enough: a large sort may fill a disk for a
-  moment.
+- The server refuses it twice in a row because a file cannot be extended, or not even opened for a new
+  session: the disk is full, broken, or has become read-only. The primary is unreachable since the first
+  refusal. Once is not enough: a large sort may fill a disk for a moment.
+
+Where the table cannot be made for another reason (a privilege is missing), the commit alone is tried for a
+minute, then all of it again; `why` says so meanwhile. What goes wrong is logged when it changes.
 """
 
 from __future__ import annotations
@@ -18,11 +21,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg2
+import psycopg2.extensions as pg
 
 from failover.streaks import Probe
 from failover.view import Reach
 from replication.async_sql import answered
-from replication.disk_room import CREATE, EXTEND, lack_of
+from replication.disk_room import CREATE, EXTEND, lack_at_login, lack_of
 
 COMMIT = "SELECT pg_logical_emit_message(true, 'hanbat', '')"
 
@@ -41,6 +45,7 @@ class Limits:
     refusals: int = 2  # so many in a row: the primary cannot extend a file
     hurried: int = 20  # so many refusals are quick; a disk that stays full is asked at the usual pace
     renew_ms: int = 3_600_000  # a session's age: see replication.disk_room
+    plain_ms: int = 60_000  # the same, of one in which only the commit is tried
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +83,10 @@ class Canary:
         self._clock_ms = clock_ms
         self._limits = limits
         self._connection: Any = None
+        self._where = pg.parse_dsn(dsn).get("host", "")
         self._looked = 0
-        self._plain = False  # no temporary table may be made: only the commit is tried
+        self._plain = ""  # why no temporary table can be made: then only the commit is tried
+        self._noted = ""  # the last trouble that was logged
         self._drop()
 
     def judge(self, probe: Probe) -> Probe:
@@ -87,15 +94,8 @@ class Canary:
         try:
             self._step()
         except (psycopg2.Error, OSError) as error:
-            if (
-                self._connected
-                and not self._made
-                and not isinstance(error, (psycopg2.OperationalError, OSError))
-            ):
-                self._plain = True  # a privilege is missing: the commit alone tells something too
-                logger.warning("only commits are tried, no file is extended: %s", first_line(error))
-            self._drop()
-            return replace(probe, detail=replace(probe.detail, why=f"canary: {first_line(error)}"))
+            why = self._stumbled(error)
+            return replace(probe, detail=replace(probe.detail, why=why))
         began, refusals = self._began, self._refusals
         if began is not None and self._clock_ms() - began > self._limits.commit_ms:
             detail = replace(probe.detail, why="it answers and cannot commit")
@@ -103,12 +103,28 @@ class Canary:
             return replace(probe, reach=Reach.UNREACHABLE, since_ms=since, detail=detail)
         if refusals is not None:
             return refusals.judge(probe, self._limits.refusals)
-        return replace(probe, detail=replace(probe.detail, commit_ms=self._took))
+        return replace(probe, detail=replace(probe.detail, commit_ms=self._took, why=self._plain))
+
+    def _stumbled(self, error: Exception) -> str:
+        """It could not be tried, or was refused for what says nothing about the disk: begin anew."""
+        why = f"canary: {first_line(error)}"
+        told = not isinstance(error, (psycopg2.OperationalError, OSError))
+        if self._connected and not self._made and not self._plain and told:
+            why = self._plain = f"only commits are tried, no file is extended: {first_line(error)}"
+        self._note(why)
+        self._drop()
+        return why
+
+    def _note(self, trouble: str) -> None:
+        """Logged when it changes; "": there is none any more."""
+        if trouble != self._noted:
+            logger.warning("primary at %s: %s", self._where, trouble or "can be written to again")
+        self._noted = trouble
 
     def close(self) -> None:
         """The host is no primary, or does not answer: nothing is known of it any more."""
         self._drop()
-        self._plain = False
+        self._plain = ""
 
     def _step(self) -> None:
         now = self._clock_ms()
@@ -131,7 +147,7 @@ class Canary:
 
     def _is_old(self, now: int) -> bool:
         idle = self._connection is not None and self._began is None and self._refusals is None
-        return idle and now - self._opened > self._limits.renew_ms
+        return idle and now - self._opened > (self._limits.plain_ms if self._plain else self._limits.renew_ms)
 
     def _is_due(self, now: int) -> bool:
         if self._refusals is not None and self._refusals.tries < self._limits.hurried:
@@ -152,13 +168,19 @@ class Canary:
             if not answered(self._connection, 0):
                 return
         except psycopg2.Error as error:
-            why = lack_of(error)
-            if why is None or self._connection.closed:
+            lost = not self._connected or self._connection.closed
+            why = lack_at_login(error) if lost else lack_of(error, made=self._made)
+            if why is None:
                 raise
-            self._refusals = refused(self._refusals, began, why)
+            refusals = refused(self._refusals, began, why)
+            if lost:
+                self._drop()
+            self._refusals = refusals
+            self._note(why)
         else:
             if self._connected:
                 self._took, self._made, self._refusals = now - began, not self._plain, None
+                self._note(self._plain)
             self._connected = True
         self._began, self._ended = None, now
 

@@ -9,6 +9,7 @@ from failover.transaction import Transaction
 # How the planner begins to say why a primary that is missed is not replaced.
 NO_PROOF = "no proof"
 WAITS = "block period"
+HELD = "held"
 
 
 @dataclass(frozen=True, slots=True)

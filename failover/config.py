@@ -72,10 +72,10 @@ class Config:
         """A new client; each thread has its own."""
         return EtcdDcs([Member(address, port) for address, port in self.etcd], Prefixes(self.cluster))
 
-    def dsn(self, host: str) -> str:
+    def dsn(self, host: str, database: str = "postgres") -> str:
         """How the observer reaches PostgreSQL on a host. Names no file, waits for no password prompt."""
         return (
-            f"host={self.addresses[host]} port=5432 dbname=postgres user={self.user} "
+            f"host={self.addresses[host]} port=5432 dbname={database} user={self.user} "
             f"password={self.password} application_name=hanbat-observer-{self.me} connect_timeout=2 "
             "options='-c synchronous_commit=local' tcp_user_timeout=2000 "
             "keepalives_idle=2 keepalives_interval=1 keepalives_count=2"

@@ -9,11 +9,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from failover.commands import NO_PROOF, WAITS
+from failover.commands import HELD, NO_PROOF, WAITS
 
 QUIET_MS = 5000  # the same words again only after so long
 PATIENCE_MS = 1500  # what holds a takeover up may be over in a second: then nobody is called
-PATIENT = (NO_PROOF, WAITS)
+PATIENT = (NO_PROOF, WAITS, HELD)
 
 logger = logging.getLogger("effects")
 

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import socket
 import sys
 import time
 from dataclasses import dataclass, field, replace
@@ -18,7 +16,7 @@ from typing import Any
 import psycopg2
 import yaml
 
-from failover import patroni_keys
+from failover import patroni_keys, service_manager
 from failover.bounded_http import NoAnswer, get
 from failover.dead_apps import LOOK_MS, LOOK_SOON_MS, dead
 from failover.etcd_dcs import EtcdDcs, LeaseGone, Member, NotAnswered
@@ -262,15 +260,6 @@ class Gatekeeper:
         self._troubles[what] = text
 
 
-def notify(text: str) -> None:
-    """Tell systemd (sd_notify); nothing without it."""
-    address = os.environ.get("NOTIFY_SOCKET")
-    if address:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as connection:
-            connection.connect(address.replace("@", "\0", 1))
-            connection.sendall(text.encode())
-
-
 def run(keeper: Gatekeeper, bell: Bell) -> None:
     """Turns until the process is ended."""
     hurry, read_at = True, 0.0
@@ -280,7 +269,7 @@ def run(keeper: Gatekeeper, bell: Bell) -> None:
         read = rang or now - read_at >= READ_S
         read_at = now if read else read_at
         hurry = keeper.turn(read=read)
-        notify("WATCHDOG=1")
+        service_manager.alive()
 
 
 def main(argv: list[str]) -> int:
@@ -295,7 +284,7 @@ def main(argv: list[str]) -> int:
     leader, ours = prefixes.patroni + "leader", prefixes.ours
     bell = Bell(config.etcd, [(leader, leader + "\0"), (ours + "h", ours + "i")])
     bell.start()
-    notify("READY=1")
+    service_manager.ready()
     run(keeper, bell)
     return 0
 

@@ -115,14 +115,17 @@ def primary_was_there(case: Case) -> Verdict:
 
 def no_hold(case: Case) -> Verdict:
     """No person has asked the controllers to keep still."""
-    return check(case.dcs.hold_revision == 0, "a hold is set" if case.dcs.hold_revision else "no hold")
+    if case.dcs.hold_revision == 0:
+        return holds("no hold")
+    return fails(case.dcs.hold or "a hold is set")
 
 
 def not_paused(case: Case) -> Verdict:
     """Patroni is not paused (maintenance): then it would not promote anyway."""
     if case.dcs.config is None:
         return unknown("/config is absent")
-    return check(not case.dcs.config.paused, f"pause in /config: {case.dcs.config.paused}")
+    paused = case.dcs.config.paused
+    return check(not paused, f"Patroni is {'paused (maintenance)' if paused else 'not paused'}")
 
 
 def no_failover_key(case: Case) -> Verdict:

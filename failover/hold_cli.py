@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -14,6 +13,7 @@ from failover.cli_options import config_option, json_option
 from failover.decided import DcsNotSeen
 from failover.etcd_dcs import EtcdDcs, LeaseGone, NotAnswered
 from failover.etcd_json import Entry, EtcdAnswerWrong
+from failover.hold import Asked, decode, encode, told
 from failover.looker import read_config
 from failover.transaction import HOLD, Delete, Put, Transaction, absent, unchanged
 from hanbat.errors import Exit, HanbatError
@@ -31,37 +31,6 @@ class HoldChanged(HanbatError):
 
     code = 162
     hint = "look again: hanbat hold show"
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What a person wrote. `at` is UTC; everything is "" in a hold that no `hanbat hold` wrote."""
-
-    by: str
-    reason: str
-    at: str
-
-
-def encode(asked: Asked) -> str:
-    """As stored under `hanbat/hold`."""
-    return json.dumps(asdict(asked), ensure_ascii=False)
-
-
-def decode(text: str) -> Asked:
-    """Never raises: whatever stands there is a hold."""
-    try:
-        read: Any = json.loads(text)
-        return Asked(str(read["by"]), str(read["reason"]), str(read["at"]))
-    except (ValueError, KeyError, TypeError):
-        return Asked("", "", "")
-
-
-def told(entry: Entry) -> str:
-    """Who set it, since when, and why, as far as it is known."""
-    asked = decode(entry.value)
-    if not asked.by:
-        return f"a hold is set, not by this command: {entry.value!r}"
-    return f"a hold is set by {asked.by} since {asked.at}" + (f": {asked.reason}" if asked.reason else "")
 
 
 def put(asked: Asked) -> Transaction:
@@ -113,7 +82,7 @@ def set_hold(by: str, reason: str, as_json: bool, path: Path) -> int:
         entry = standing(dcs)
         if entry is None:
             raise HoldChanged("a hold stood in this moment, and is gone")
-        raise HoldSetAlready(told(entry))
+        raise HoldSetAlready(told(entry.value))
     _show(asked, "set: the controllers keep still until hanbat hold clear", as_json)
     return Exit.DONE
 
@@ -130,7 +99,7 @@ def clear_hold(as_json: bool, path: Path) -> int:
     entry = standing(dcs)
     if entry is not None and not written(dcs, cleared(entry.revision)):
         raise HoldChanged("the hold changed in this moment")
-    _show(None, "no hold was set" if entry is None else f"cleared; {told(entry)} until now", as_json)
+    _show(None, "no hold was set" if entry is None else f"cleared; {told(entry.value)} until now", as_json)
     return Exit.DONE
 
 
@@ -143,7 +112,7 @@ def show_hold(as_json: bool, path: Path) -> int:
     Exit status: 0 told, 5 unknown.
     """
     entry = standing(read_config(path).dcs())
-    _show(decode(entry.value) if entry else None, told(entry) if entry else "no hold is set", as_json)
+    _show(decode(entry.value) if entry else None, told(entry.value) if entry else "no hold is set", as_json)
     return Exit.DONE
 
 

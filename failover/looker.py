@@ -72,6 +72,6 @@ class Looker:
         while monotonic_ms() < end:
             time.sleep(PULSE_PERIOD_S / 2)
             found = self.look()
-            if not found.trouble and all(one["state"] == "fresh" for one in found.observers):
+            if not found.trouble and not any(one["state"] == "silent" for one in found.observers):
                 break
         return found

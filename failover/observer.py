@@ -67,7 +67,9 @@ class Sight:
         self._clock_ms = clock_ms
         self._edges: dict[str, EdgeStreak | None] = dict.fromkeys(edges)
         self._members: dict[str, Streak | None] = dict.fromkeys(members)
-        self._operation: tuple[int, int] | None = None  # revision, and since when it has been known
+        # A key's revision, and since when it has been known.
+        self._operation: tuple[int, int] | None = None
+        self._offer: tuple[int, int] | None = None
         self._streaks: dict[str, Streak] = {}
         self._met: set[str] = set()
         self._primary: str | None = None
@@ -98,6 +100,11 @@ class Sight:
         with self._lock:
             self._operation = (revision, self._clock_ms() - age_ms)
 
+    def take_offer(self, revision: int, age_ms: int) -> None:
+        """The same of an offer in /failover; 0: nothing is offered."""
+        with self._lock:
+            self._offer = (revision, self._clock_ms() - age_ms) if revision else None
+
     def pulse(self, observer: str, site: str, sequence: int) -> Pulse:
         now = self._clock_ms()
         with self._lock:
@@ -105,9 +112,8 @@ class Sight:
             details = {host: told(streak, now) for host, streak in self._streaks.items()}
             edges = tuple(probe_edge.seen(name, streak, now) for name, streak in self._edges.items())
             members = tuple(probe_member.seen(name, streak, now) for name, streak in self._members.items())
-            known = self._operation
-        operation = Remembered(known[0], now - known[1]) if known else None
-        return Pulse(observer, site, sequence, hosts, details, edges, operation, members)
+            operation, offer = _remembered(self._operation, now), _remembered(self._offer, now)
+        return Pulse(observer, site, sequence, hosts, details, edges, operation, members, offer)
 
     def wait_for_news(self, limit_s: float) -> None:
         """Until a host is reached, or missed, that was not before; at most so long."""
@@ -152,6 +158,10 @@ class Sight:
         """Whether it is the primary, or a host of the primary's site."""
         home = self._sites.get(primary)
         return host == primary or (home is not None and self._sites.get(host) == home)
+
+
+def _remembered(known: tuple[int, int] | None, now_ms: int) -> Remembered | None:
+    return Remembered(known[0], now_ms - known[1]) if known else None
 
 
 @dataclass

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from failover import transaction
 from failover.etcd_json import Entry
+from failover.hold import told
 from failover.transaction import (
     APPROVAL,
     CONFIG,
@@ -37,7 +38,7 @@ class KeyUnreadable(Exception):
 def dcs_state(read: Mapping[str, Entry]) -> DcsState | NotSeen:
     """The state of the cluster. A key that cannot be read makes all of it unseen: nothing is guessed."""
     try:
-        operation = read.get(OPERATION)
+        operation, hold = read.get(OPERATION), read.get(HOLD)
         offered, emptied = _failover(read.get(FAILOVER))
         return DcsState(
             lock=_lock(read.get(LEADER)),
@@ -47,7 +48,8 @@ def dcs_state(read: Mapping[str, Entry]) -> DcsState | NotSeen:
             failover_emptied=emptied,
             operation=transaction.decode(operation.value) if operation else None,
             operation_revision=_revision(operation),
-            hold_revision=_revision(read.get(HOLD)),
+            hold_revision=_revision(hold),
+            hold=told(hold.value) if hold else "",
             approval=_approval(read.get(APPROVAL)),
             status=_status(read.get(STATUS)),
             signed_epoch=signed_epoch(read),

@@ -9,7 +9,7 @@ from failover import commands, transaction
 from failover.approvals import standing
 from failover.block import followed
 from failover.candidates import choose, last_primary
-from failover.commands import NO_PROOF, WAITS, Command
+from failover.commands import HELD, NO_PROOF, WAITS, Command
 from failover.decision_support import support
 from failover.guards import GUARDS, Case, Verdict, dcs_seen
 from failover.guards import Held as Held
@@ -77,6 +77,13 @@ def _wait(case: Case, verdict: Verdict) -> tuple[Command, ...]:
     """The primary is gone and the block period holds. What follows it is not judged yet."""
     return (
         commands.Tell(f"{WAITS}: {case.old} is missed; {verdict.reason}; {support(case.view)}", urgent=True),
+    )
+
+
+def _held(case: Case, verdict: Verdict) -> tuple[Command, ...]:
+    """The primary is gone, and somebody has asked for stillness, who may have forgotten it."""
+    return (
+        commands.Tell(f"{HELD}: {case.old} is missed; {verdict.reason}; {support(case.view)}", urgent=True),
     )
 
 
@@ -160,6 +167,7 @@ def _finish(case: Case, verdict: Verdict) -> tuple[Command, ...]:
 _MAKERS: dict[Action, Callable[[Case, Verdict], tuple[Command, ...]]] = {
     Action.NOTHING: _nothing,
     Action.WAIT: _wait,
+    Action.HELD: _held,
     Action.REFUSE: _refuse,
     Action.ASK: _ask,
     Action.SAY: _say,

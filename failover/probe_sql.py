@@ -17,6 +17,7 @@ from failover.probe_lines import Lines, Patience, Row, Silent
 from failover.publication import Detail
 from failover.streaks import Probe
 from failover.view import Reach, Role
+from replication.disk_room import lack_at_login
 
 QUERY = """
 SELECT pg_is_in_recovery(),
@@ -80,12 +81,14 @@ class SqlProbe:
 def reach_of(error: Exception) -> tuple[Reach, str]:
     """What a failed probe says about the host, and why.
 
-    Silence, a refusal, and a server that starts or stops: unreachable. Anything else (a password that
-    is wrong, no slot for one more connection) says more about us than about the host: unknown.
+    Silence, a refusal, a server that starts or stops, or cannot open its files: unreachable. Anything else
+    (a wrong password, no slot for one more connection) says more about us than about the host: unknown.
     """
     if isinstance(error, Silent):
         return Reach.UNREACHABLE, "silent"
     text = first_line(error)
+    if (lack := lack_at_login(error)) is not None:
+        return Reach.UNREACHABLE, lack
     if isinstance(error, OSError) or NOT_READY.search(str(error)):
         return Reach.UNREACHABLE, "refused" if "refused" in str(error) else text
     if "No route to host" in str(error) or "timed out" in str(error) or "unreachable" in str(error):

@@ -74,7 +74,7 @@ class MemberSeen:
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """For how long this observer has known the operation key's present revision; for people."""
+    """For how long this observer has known a key's present revision; for people."""
 
     revision: int
     age_ms: int
@@ -82,7 +82,7 @@ class Remembered:
 
 @dataclass(frozen=True, slots=True)
 class Pulse:
-    """One publication of one observer."""
+    """One publication of one observer. `offer`: in /failover, None while nothing is offered."""
 
     observer: str
     site: str
@@ -92,6 +92,7 @@ class Pulse:
     edges: tuple[EdgeSeen, ...] = ()
     operation: Remembered | None = None
     members: tuple[MemberSeen, ...] = ()
+    offer: Remembered | None = None
 
 
 def encode(pulse: Pulse) -> str:
@@ -114,6 +115,8 @@ def encode(pulse: Pulse) -> str:
         word["operation"] = asdict(pulse.operation)
     if pulse.members:
         word["members"] = [asdict(member) for member in pulse.members]
+    if pulse.offer is not None:
+        word["offer"] = asdict(pulse.offer)
     return json.dumps(word)
 
 
@@ -163,8 +166,9 @@ def decode(observer: str, text: str) -> Pulse:
     }
     edges = tuple(_edge(row) for row in read.get("edges", ()))
     members = tuple(_member(row) for row in read.get("members", ()))
+    operation, offer = _remembered(read.get("operation")), _remembered(read.get("offer"))
     return Pulse(
-        observer, str(read["site"]), int(read["sequence"]), hosts, details, edges, _remembered(read), members
+        observer, str(read["site"]), int(read["sequence"]), hosts, details, edges, operation, members, offer
     )
 
 
@@ -189,8 +193,7 @@ def _member(row: dict[str, Any]) -> MemberSeen:
     )
 
 
-def _remembered(read: dict[str, Any]) -> Remembered | None:
-    row = read.get("operation")
+def _remembered(row: dict[str, Any] | None) -> Remembered | None:
     return None if row is None else Remembered(int(row["revision"]), int(row["age_ms"]))
 
 

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from failover import config as configuration
-from failover import figures, planner, probe_edge, probe_member
+from failover import figures, planner, probe_edge, probe_member, service_manager
 from failover.advisor import Advisor
 from failover.assembly import Assembly
 from failover.candidates import last_primary
@@ -36,7 +36,8 @@ from failover.view import NotSeen, View
 TURN_S = 0.5
 ALARM_TURN_S = 0.04  # between two turns while the primary is missed, or an operation is under way
 REPEAT_S = 10.0
-ADVISED = frozenset({Action.ASK, Action.REFUSE, Action.WAIT})  # a person is told what is at stake
+# A person is told what is at stake.
+ADVISED = frozenset({Action.ASK, Action.HELD, Action.REFUSE, Action.WAIT})
 
 logger = logging.getLogger("controller")
 
@@ -82,6 +83,7 @@ class Controller:
             return
         sight.take_primary(last_primary(view.dcs))
         sight.take_planned(hands_over(view))
+        sight.take_offer(view.dcs.failover_revision, view.offer_age_ms)
         if view.dcs.operation:
             sight.take_operation(view.dcs.operation_revision, view.operation_age_ms)
 
@@ -118,10 +120,11 @@ def hands_over(view: View) -> bool:
 
 
 def run(controller: Controller, sight: Sight, stopped: Callable[[], bool]) -> None:
-    """Turns until stopped."""
+    """Turns until stopped. One that does not come back (a disk, a lock): systemd ends the process."""
     while not stopped():
         began = time.monotonic()
         acted = controller.turn()
+        service_manager.alive()
         period = 0.005 if acted else ALARM_TURN_S if controller.busy or sight.missed() else TURN_S
         sight.wait_for_news(max(0.005, period - (time.monotonic() - began)))
 
@@ -156,7 +159,7 @@ def observe(config: Config, sight: Sight, ended: Ended) -> None:
         Repeated(
             f"dcs-{member.name}",
             probe_member.PERIOD_S,
-            partial(probe_member.ask, member.address, member.port, monotonic_ms),
+            probe_member.Member(member.address, member.port, monotonic_ms).ask,
             partial(sight.take_member, member.name),
         )
         for member in config.members

@@ -13,8 +13,9 @@ from failover.dcs_members import MemberRow, member_rows
 from failover.guards import GUARDS, Case, Held, Verdict
 from failover.handover import Pooler
 from failover.policy import MoveKind, Policy
-from failover.publication import Detail, Pulse
+from failover.publication import Detail, Pulse, Remembered
 from failover.readiness import would_move
+from failover.table import ENDED
 from failover.view import DcsState, NotSeen, Observation, Operation, Phase, Reach, Role, SyncMode, View
 from failover.votes import fresh, votes
 
@@ -43,7 +44,9 @@ class HostRow:
 
     While nobody reaches the lock holder there are no lags: they would be measured against its last word.
 
-    `reach`: each site's vote. `against`: guards that keep it from taking over, by name, with the reason.
+    `reach`: the vote of each site that has observers by the configuration; unknown where none of them lives.
+    `why`: what fresh observers say besides, of a primary that answers, too.
+    `against`: guards that keep it from taking over, by name, with the reason.
     `patroni`: answers, stuck, silent, refused or unknown; `patroni_mute_ms`: for how long it is not there.
     """
 
@@ -67,6 +70,8 @@ class Overview:
     """The whole screen. `trouble`: why the DCS was not seen, else empty. With a `hint` (what to do) it was
     seen, and cannot be judged.
 
+    `sites`: that have observers by the configuration: so many could say something of each part.
+    `observers`: all that the configuration has; fresh, silent, gone, or unknown while the DCS is not seen.
     `operation`: "blocked 13 s": the next one may begin in so long at most. `operation_age_ms`: for how long
     the operation has been as it is, at least; None without one.
     """
@@ -77,6 +82,7 @@ class Overview:
     hint: str
     primary: str | None
     active_site: str | None
+    sites: tuple[str, ...]
     site_safe: str
     dcs_age_ms: int
     operation: str
@@ -113,11 +119,12 @@ def overview(
         hint=dcs.hint if isinstance(dcs, NotSeen) else "",
         primary=holder,
         active_site=view.site_of(holder) if holder else None,
+        sites=_sites(view, members),
         site_safe=site_safe(view, seen),
         dcs_age_ms=view.dcs_age_ms,
         operation=_operation(view, seen, _operation_age(view, seen, pulses)),
         operation_age_ms=_operation_age(view, seen, pulses),
-        notes=_notes(seen),
+        notes=_notes(view, seen, pulses),
         hosts=tuple(
             _row(
                 view,
@@ -125,11 +132,12 @@ def overview(
                 holder,
                 host.name,
                 pulses,
+                members,
                 _verdicts(view, seen, holder, host.name, pulses, members),
             )
             for host in view.hosts
         ),
-        observers=tuple(_observer(one, view) for one in view.observations),
+        observers=_observers(view, members),
         edges=edge_rows(view, pulses),
         poolers=pooler_rows(poolers, dcs_seen=seen is not None),
         members=member_rows(fresh(view), pulses, members),
@@ -150,16 +158,29 @@ def site_safe(view: View, dcs: DcsState | None) -> str:
     return "yes" if any(view.site_of(name) != home for name in dcs.sync.members) else "no"
 
 
+def _sites(view: View, members: Mapping[str, str]) -> tuple[str, ...]:
+    """An observer stands on every database host, and beside every member of the DCS (`layout.observers`)."""
+    return tuple(sorted({host.site for host in view.hosts} | set(members.values())))
+
+
 def _operation_age(view: View, dcs: DcsState | None, pulses: Mapping[str, Pulse]) -> int | None:
     """The longest that anybody has known the operation's present revision: we have only just come."""
     if dcs is None or dcs.operation is None:
         return None
-    known = [
-        operation.age_ms + one.age_ms
-        for one in fresh(view)
-        if (operation := pulses[one.observer].operation) and operation.revision == dcs.operation_revision
-    ]
-    return max([view.operation_age_ms, *known])
+    known = [(pulses[one.observer].operation, one.age_ms) for one in fresh(view)]
+    return _longest(view.operation_age_ms, dcs.operation_revision, known)
+
+
+def _offer_age(view: View, dcs: DcsState, pulses: Mapping[str, Pulse]) -> int:
+    """The same of what is offered in /failover."""
+    known = [(pulses[one.observer].offer, one.age_ms) for one in fresh(view)]
+    return _longest(view.offer_age_ms, dcs.failover_revision, known)
+
+
+def _longest(own_ms: int, revision: int, known: list[tuple[Remembered | None, int]]) -> int:
+    """`known`: what observers remember, and how old each one's word is."""
+    told = [one.age_ms + age_ms for one, age_ms in known if one is not None and one.revision == revision]
+    return max([own_ms, *told])
 
 
 def _operation(view: View, dcs: DcsState | None, age_ms: int | None) -> str:
@@ -190,7 +211,7 @@ def length(ms: int) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
 
 
-def _notes(dcs: DcsState | None) -> tuple[str, ...]:
+def _notes(view: View, dcs: DcsState | None, pulses: Mapping[str, Pulse]) -> tuple[str, ...]:
     """What keeps the controllers from acting at all."""
     if dcs is None:
         return ()
@@ -198,12 +219,20 @@ def _notes(dcs: DcsState | None) -> tuple[str, ...]:
     if dcs.lock is None:
         notes.append("nobody holds the lock: there is no primary")
     if dcs.hold_revision:
-        notes.append("a hold is set: controllers keep still")
+        notes.append(f"{dcs.hold or 'a hold is set'}; the controllers keep still")
     if dcs.config is not None and dcs.config.paused:
         notes.append("Patroni is paused (maintenance)")
-    if dcs.failover_revision:
-        notes.append("an offer stands in /failover: a switchover under way, or one that has come to nothing")
+    if dcs.failover_revision and (dcs.operation is None or dcs.operation.phase in ENDED):
+        notes.append(_offered(_offer_age(view, dcs, pulses), view.policy))
     return tuple(notes)
+
+
+def _offered(age_ms: int, policy: Policy) -> str:
+    """Of somebody's offer that is not a takeover's. Nothing in it tells whether he still attends to it."""
+    stands = f"an offer stands in /failover for at least {length(age_ms)}"
+    if age_ms < policy.offer_limit_ms:
+        return f"{stands}: a switchover is under way, or was left behind"
+    return f"{stands}: left behind, or scheduled; a takeover does not wait for it"
 
 
 def _row(
@@ -212,6 +241,7 @@ def _row(
     holder: str | None,
     host: str,
     pulses: Mapping[str, Pulse],
+    members: Mapping[str, str],
     verdicts: Mapping[str, Verdict],
 ) -> HostRow:
     newest = _newest(view, host)
@@ -219,19 +249,19 @@ def _row(
     detail = pulses[newest.observer].details.get(host, Detail()) if newest else Detail()
     top = _top(view, pulses, holder, newest) if newest else None
     standby = seen is not None and seen.role is Role.STANDBY
-    patroni = _patroni(view, pulses, host)
+    patroni, told = _patroni(view, pulses, host), votes(view, host)
     return HostRow(
         host=host,
         site=view.site_of(host),
         role=seen.role if seen else Role.UNKNOWN,
-        reach=dict(sorted(votes(view, host).items())),
+        reach={site: told.get(site, Reach.UNKNOWN) for site in _sites(view, members)},
         in_sync_set=bool(dcs and dcs.sync and host in dcs.sync.members),
         received_lag=_lag(top, seen.received_lsn) if seen and standby else None,
         replayed_lag=_lag(top, detail.replayed_lsn) if standby else None,
         age_ms=newest.age_ms if newest else None,
         may_take_over="" if host == holder else _may(verdicts),
         against={name: one.reason for name, one in verdicts.items() if one.held is not Held.HOLDS},
-        why="" if seen is not None and seen.reach is Reach.REACHABLE else _why(pulses, host),
+        why=_why(view, pulses, host),
         patroni=patroni.patroni or "unknown",
         patroni_mute_ms=patroni.patroni_mute_ms,
     )
@@ -263,8 +293,8 @@ def _lag(top: int | None, lsn: int | None) -> int | None:
     return None if top is None or lsn is None else max(0, top - lsn)
 
 
-def _why(pulses: Mapping[str, Pulse], host: str) -> str:
-    said = {pulse.details[host].why for pulse in pulses.values() if host in pulse.details}
+def _why(view: View, pulses: Mapping[str, Pulse], host: str) -> str:
+    said = {pulses[one.observer].details.get(host, Detail()).why for one in fresh(view)}
     return ", ".join(sorted(said - {""}))
 
 
@@ -297,6 +327,19 @@ def _verdicts(
 def _may(verdicts: Mapping[str, Verdict]) -> str:
     held = {one.held for one in verdicts.values()}
     return "no" if Held.FAILS in held else "unknown" if Held.UNKNOWN in held or not held else "yes"
+
+
+def _observers(view: View, members: Mapping[str, str]) -> tuple[dict[str, Any], ...]:
+    """Those that were heard, and those that were not and should be there."""
+    seen = bool(view.observations) or not isinstance(view.dcs, NotSeen)
+    heard = {one.observer: _observer(one, view) for one in view.observations}
+    stand = {host.name: host.site for host in view.hosts} | dict(members)
+    missed = {
+        name: {"observer": name, "site": site, "age_ms": None, "state": "gone" if seen else "unknown"}
+        for name, site in stand.items()
+        if name not in heard
+    }
+    return tuple(row for _, row in sorted((heard | missed).items()))
 
 
 def _observer(one: Observation, view: View) -> dict[str, Any]:

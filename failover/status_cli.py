@@ -75,36 +75,42 @@ def screen(found: Overview) -> RenderableType:
     lines.append(Text.assemble("site-safe: ", (found.site_safe, COLOURS[found.site_safe])))
     lines.append(Text(f"operation: {found.operation}"))
     lines += [Text(f"! {note}", "bold yellow") for note in found.notes]
-    observers = "  ".join(_observer(one) for one in found.observers)
-    lines.append(Text(f"observers: {observers or 'none'}"))
-    lines += [_member(row) for row in found.members]
-    lines += [_edge(row) for row in found.edges]
+    lines.append(_observers(found.observers))
+    lines += [_member(row, len(found.sites)) for row in found.members]
+    lines += [_edge(row, len(found.sites)) for row in found.edges]
     lines += _poolers(found.poolers)
     return Group(*lines, _table(found), *_reasons(found))
 
 
+def _observers(rows: tuple[dict[str, Any], ...]) -> Text:
+    whole = bool(rows) and all(one["state"] == "fresh" for one in rows)
+    text = "  ".join(_observer(one) for one in rows) or "none"
+    return Text(f"observers: {text}", "" if whole else "yellow")
+
+
 def _observer(one: dict[str, Any]) -> str:
-    state = "" if one["state"] == "fresh" else f"{one['state']} "
-    return f"{one['observer']} {state}{_age(one['age_ms'])}"
+    words = [one["observer"], *([] if one["state"] == "fresh" else [one["state"]])]
+    return " ".join(words if one["age_ms"] is None else [*words, _age(one["age_ms"])])
 
 
-def _edge(row: EdgeRow) -> Text:
+def _edge(row: EdgeRow, sites: int) -> Text:
     """From where a commit through this edge was acknowledged, and what the others were told."""
     able = [site for site, state in row.seen.items() if state is EdgeState.OK]
-    return _from_sites(f"edge {row.site}", row, able, ("commits", "no commit"), f", {row.took_ms} ms")
+    words = ("commits", "no commit")
+    return _from_sites(f"edge {row.site}", row, able, words, sites, f", {row.took_ms} ms")
 
 
-def _member(row: MemberRow) -> Text:
+def _member(row: MemberRow, sites: int) -> Text:
     """From where this member of the DCS answers and has a leader, and what the others were told."""
     able = [site for site, reach in row.seen.items() if reach is Reach.REACHABLE]
-    return _from_sites(f"DCS member {row.name} ({row.site})", row, able, ("healthy", "not healthy"))
+    return _from_sites(f"DCS member {row.name} ({row.site})", row, able, ("healthy", "not healthy"), sites)
 
 
 def _from_sites(
-    what: str, row: EdgeRow | MemberRow, able: list[str], words: tuple[str, str], took: str = ""
+    what: str, row: EdgeRow | MemberRow, able: list[str], words: tuple[str, str], sites: int, took: str = ""
 ) -> Text:
-    """`able`: the sites that find it well. `words`: for well and for not."""
-    age, sites = f"{_age(row.age_ms)} ago", len(row.seen)
+    """`able`: the sites that find it well. `words`: for well and for not. `sites`: that should say so."""
+    age = f"{_age(row.age_ms)} ago"
     whole = bool(able) and len(able) == sites
     text = f"{what}: "
     if able:
@@ -145,19 +151,27 @@ def _table(found: Overview) -> Table:
     for column in table.columns:
         column.no_wrap = True
     for row in found.hosts:
-        able = sum(vote == "reachable" for vote in row.reach.values())
-        reach = Text(f"{able}/{len(row.reach)}", "green" if able == len(row.reach) else "red")
         may = Text(row.may_take_over or "primary", COLOURS.get(row.may_take_over, ""))
         table.add_row(
-            row.host, row.site, row.role, reach, "yes" if row.in_sync_set else "no",
+            row.host, row.site, row.role, _seen(row), "yes" if row.in_sync_set else "no",
             _lag(row, row.received_lag), _lag(row, row.replayed_lag), _age(row.age_ms), may,
         )  # fmt: skip
     return table
 
 
+def _seen(row: HostRow) -> Text:
+    """From how many sites, of all that could tell. Nobody told anything: unknown, and not 0 of 0."""
+    told = list(row.reach.values())
+    able = told.count(Reach.REACHABLE)
+    if able + told.count(Reach.UNREACHABLE) == 0:
+        return Text("unknown", "yellow")
+    colour = "green" if able == len(told) else "red" if Reach.UNREACHABLE in told else "yellow"
+    return Text(f"{able}/{len(told)}", colour)
+
+
 def _reasons(found: Overview) -> list[Text]:
-    """What is wrong with a host, and what keeps which hosts from taking over; the same reason once."""
-    lines: list[Text] = []
+    """What is wrong with which hosts, and what keeps which from taking over; the same reason once."""
+    wrong: dict[str, list[str]] = {}
     against: dict[str, list[str]] = {}
     for row in found.hosts:
         said = [
@@ -171,10 +185,11 @@ def _reasons(found: Overview) -> list[Text]:
         elif row.patroni == "stuck":
             said.append("Patroni: its loop is stuck")
         if said:
-            lines.append(Text(f"{row.host}: {'; '.join(said)}", "yellow"))
+            wrong.setdefault("; ".join(said), []).append(row.host)
         for name, reason in row.against.items():
             against.setdefault(f"{name}: {reason}", []).append(row.host)
-    return lines + [Text(f"{', '.join(hosts)} {why}", "yellow") for why, hosts in against.items()]
+    lines = [f"{', '.join(hosts)}: {what}" for what, hosts in wrong.items()]
+    return [Text(one, "yellow") for one in (*lines, *(f"{', '.join(h)} {why}" for why, h in against.items()))]
 
 
 def _lag(row: HostRow, lag: int | None) -> str:

@@ -17,6 +17,7 @@ from failover.view import Phase
 class Action(StrEnum):
     NOTHING = "nothing"  # nothing to do, or wait for what is under way
     WAIT = "wait"  # the primary is gone, and the last takeover ended too short a time ago
+    HELD = "held"  # the primary is gone, and a person has asked us, or Patroni, to keep still
     REFUSE = "refuse"  # the primary is gone and the proof does not hold: the lease, or a person
     ASK = "ask"  # the proof holds and a person must say yes
     SAY = "say"  # say what would have been done
@@ -52,8 +53,9 @@ TABLE: tuple[Row, ...] = (
     Row(100, IDLE, "not_patronis_race", NOT_HOLDS, Action.NOTHING),
     Row(110, IDLE, "primary_unreachable", NOT_HOLDS, Action.NOTHING),
     Row(115, IDLE, "primary_was_there", NOT_HOLDS, Action.NOTHING),
-    Row(120, IDLE, "no_hold", NOT_HOLDS, Action.NOTHING),
-    Row(130, IDLE, "not_paused", NOT_HOLDS, Action.NOTHING),
+    Row(120, IDLE, "no_hold", NOT_HOLDS, Action.HELD),
+    Row(130, IDLE, "not_paused", FAILS, Action.HELD),
+    Row(135, IDLE, "not_paused", UNKNOWN, Action.REFUSE),
     Row(140, IDLE, "block_over", NOT_HOLDS, Action.WAIT),
     Row(150, IDLE, "no_failover_key", NOT_HOLDS, Action.NOTHING),
     Row(160, IDLE, "all_acknowledge", NOT_HOLDS, Action.REFUSE),

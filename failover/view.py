@@ -186,6 +186,7 @@ class DcsState:
     `failover_revision`: of an offer in /failover, anybody's; 0 when nothing is offered.
     `failover_emptied`: of /failover when it stands there and offers nothing: Patroni writes `{}` into it
     after a switchover and does not delete it.
+    `hold`: of a person on the controllers, in words (`failover.hold`).
     `signed_epoch`: of the last forced failover, 0 if there was none.
     """
 
@@ -197,6 +198,7 @@ class DcsState:
     operation: Operation | None = None
     operation_revision: int = 0
     hold_revision: int = 0
+    hold: str = ""
     approval: Approval | None = None
     status: Status | None = None
     signed_epoch: int = 0

@@ -25,7 +25,8 @@ def rules(topology: Topology) -> list[str]:
         lines.append(f"host replication {REPLICATION_USER} {host.address}/32 scram-sha-256")
         lines.append(f"host postgres {REWIND_USER} {host.address}/32 scram-sha-256")
     for host in observers(topology):
-        lines.append(f"host postgres {OBSERVER_USER} {host.address}/32 scram-sha-256")
+        # The application's database too: how many deadlines a person who must decide would let pass.
+        lines.append(f"host postgres,{DATABASE} {OBSERVER_USER} {host.address}/32 scram-sha-256")
     for host in topology.hosts_with(HostRole.APP):
         lines.append(f"host {DATABASE} {OWNER_ROLE},{SERVICE_ROLE} {host.address}/32 scram-sha-256")
     return lines

@@ -48,6 +48,7 @@ def parameters(topology: Topology) -> dict[str, str]:
         "logging_collector": "off",
         "log_line_prefix": "[%p] %q%u@%d/%a ",
         "log_timezone": "UTC",
+        "lc_messages": "C",  # observers read why a login was refused
         "log_lock_waits": "on",
         "log_min_duration_statement": "2s",
         "jit": "off",

@@ -24,8 +24,14 @@ class MigrationError(RuntimeError):
     """The migration cannot be run as asked; the text says why."""
 
 
-def migrate(owner_dsn: str, *, service_role: str, operator_key: str | None) -> None:
-    """Run every pending migration as the owner; safe to run concurrently and twice."""
+def migrate(
+    owner_dsn: str, *, service_role: str, operator_key: str | None, observer_role: str | None = None
+) -> None:
+    """Run every pending migration as the owner; safe to run concurrently and twice.
+
+    `observer_role`: may read when tenders close, and nothing else. One that does not exist is left out: the
+    application does without it.
+    """
     if operator_key is not None and len(operator_key) < LEAST_KEY_LENGTH:
         raise MigrationError(f"the operator's key must have at least {LEAST_KEY_LENGTH} characters")
     engine = create_engine(
@@ -47,15 +53,33 @@ def migrate(owner_dsn: str, *, service_role: str, operator_key: str | None) -> N
             raise MigrationError("the connection was lost")
         cursor = driver.cursor()
         _grant(cursor, service_role)
+        if observer_role is not None and _exists(cursor, observer_role):
+            _grant_deadlines(cursor, observer_role)
         if operator_key is not None:
             _install_operator(cursor, operator_key)
         cursor.close()
     engine.dispose()
 
 
+def _exists(cursor: Any, role: str) -> bool:
+    cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,))
+    return cursor.fetchone() is not None
+
+
+def _grant_deadlines(cursor: Any, role: str) -> None:
+    cursor.execute("SELECT current_database()")
+    (database,) = cursor.fetchone()
+    names = {"role": psycopg2.sql.Identifier(role), "database": psycopg2.sql.Identifier(database)}
+    for statement in (
+        "GRANT CONNECT ON DATABASE {database} TO {role}",
+        "GRANT USAGE ON SCHEMA procurement TO {role}",
+        "GRANT SELECT (deadline, rehearsal) ON procurement.tender TO {role}",
+    ):
+        cursor.execute(psycopg2.sql.SQL(statement).format(**names))
+
+
 def _grant(cursor: Any, service_role: str) -> None:
-    cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (service_role,))
-    if cursor.fetchone() is None:
+    if not _exists(cursor, service_role):
         raise MigrationError(f"the service role {service_role!r} does not exist: create it first")
     role = psycopg2.sql.Identifier(service_role)
     for statement in (

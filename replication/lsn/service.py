@@ -9,6 +9,7 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -72,10 +73,20 @@ def _parsed(body: bytes) -> dict[str, Any] | None:
 
 
 class Service:
-    """One watch, shared by the poller and the HTTP threads."""
+    """One watch, shared by the poller and the HTTP threads.
 
-    def __init__(self, config: Config) -> None:
-        self._config = config
+    Ages are of `clock_s`, which is monotonic: a person signs for them, and a time of day that is set back
+    would make a loss of minutes one of 0 s. `wall_s` only says when a report was made.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        clock_s: Callable[[], float] = time.monotonic,
+        wall_s: Callable[[], float] = time.time,
+        asked: Callable[[str], dict[str, Any] | None] = ask,
+    ) -> None:
+        self._config, self._clock_s, self._wall_s, self._ask = config, clock_s, wall_s, asked
         self._watch = LsnWatch(config.me, config.sites, config.window_s)
         self._lock = Lock()
         self._pool = ThreadPoolExecutor(max_workers=len(config.urls) + 1)
@@ -83,17 +94,17 @@ class Service:
     def poll(self) -> None:
         """One round: all hosts at once, each bounded by its timeout."""
         urls = self._config.urls
-        cluster = self._pool.submit(ask, urls[self._config.me] + "/cluster")
+        cluster = self._pool.submit(self._ask, urls[self._config.me] + "/cluster")
         hosts: dict[str, Future[dict[str, Any] | None]] = {
-            name: self._pool.submit(ask, url + "/patroni") for name, url in urls.items()
+            name: self._pool.submit(self._ask, url + "/patroni") for name, url in urls.items()
         }
         answers = Round(cluster.result(), {name: future.result() for name, future in hosts.items()})
         with self._lock:
-            self._watch.take(answers, time.time())
+            self._watch.take(answers, self._clock_s())
 
     def report(self) -> dict[str, Any]:
         with self._lock:
-            return self._watch.report(time.time())
+            return self._watch.report(self._clock_s(), self._wall_s())
 
     def run(self) -> None:
         """Polls for ever, once a second."""

@@ -67,8 +67,11 @@ class LsnWatch:
             return None
         return mine.lsn
 
-    def report(self, now_s: float) -> dict[str, Any]:
-        """The JSON of `/rpo`. `rpo_seconds` is null and `known` is "unknown" when it cannot be told."""
+    def report(self, now_s: float, at_s: float) -> dict[str, Any]:
+        """The JSON of `/rpo`. `rpo_seconds` is null and `known` is "unknown" when it cannot be told.
+
+        `now_s`: of the clock of `take`, monotonic: ages are measured by it alone. `at_s`: the time of day.
+        """
         newest = self._ring.newest
         age_s = max(0.0, now_s - newest.at_s) if newest else None
         exposure = self._ring.exposure(self._received, now_s) if self._received is not None else None
@@ -88,5 +91,5 @@ class LsnWatch:
             "known": (Known.YES if seconds is not None else Known.UNKNOWN).value,
             "age_seconds": age_s,
             "site_safe": self._site_safe.value,
-            "at": now_s,
+            "at": at_s,
         }

@@ -37,6 +37,23 @@ def test_it_says_what_is_missing(server):
         migrate(server.owner_dsn, service_role="procurement_app", operator_key="short")
 
 
+def test_an_observer_may_read_when_tenders_close_and_nothing_else(server):
+    given = {"service_role": "procurement_app", "operator_key": None, "observer_role": "watcher"}
+    migrate(server.owner_dsn, **given)  # it is not there yet
+    server.sql("CREATE ROLE watcher LOGIN")
+    try:
+        for _ in range(2):
+            migrate(server.owner_dsn, **given)
+        rights = server.sql(
+            "SELECT table_name, column_name, privilege_type FROM information_schema.column_privileges"
+            " WHERE grantee = 'watcher' ORDER BY 2"
+        )
+        assert rights == [("tender", "deadline", "SELECT"), ("tender", "rehearsal", "SELECT")]
+    finally:
+        server.sql("DROP OWNED BY watcher")
+        server.sql("DROP ROLE watcher")
+
+
 def test_the_service_role_has_no_right_to_change(server):
     rows = server.sql(
         "SELECT DISTINCT privilege_type FROM information_schema.role_table_grants"

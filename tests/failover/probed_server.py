@@ -30,13 +30,15 @@ shared_buffers = 32MB
 
 
 @contextlib.contextmanager
-def primary(folder: Path) -> Iterator[int]:
-    """Its data in `folder/data`; its port."""
+def primary(folder: Path, wal: Path | None = None) -> Iterator[int]:
+    """Its data in `folder/data`, its WAL beside it or in `wal`; its port."""
     with as_postgres():
         number = free_port()
         data = folder / "data"
         quiet = {"check": True, "timeout": 60, "cwd": "/", "stdout": subprocess.DEVNULL}
-        subprocess.run([BIN / "initdb", "-D", data, "-U", "hanbat_observer", "-A", "trust", "-N"], **quiet)
+        beside = ["-X", wal] if wal else []
+        login = ["-U", "hanbat_observer", "-A", "trust"]
+        subprocess.run([BIN / "initdb", "-D", data, "-N", *login, *beside], **quiet)
         with (data / "postgresql.conf").open("a", encoding="utf-8") as file:
             file.write(f"{CONFIGURATION}port = {number}\nunix_socket_directories = '{folder}'\n")
         control = [BIN / "pg_ctl", "-D", data, "-w", "-s", "-l", folder / "log"]

@@ -20,7 +20,7 @@ from failover.policy import Policy
 from failover.probe_sql import SqlProbe
 from failover.streaks import Probe, seen
 from failover.view import Reach, Role
-from replication.disk_room import CREATE, EXTEND, lack_of
+from replication.disk_room import CREATE, EXTEND, lack, lack_at_login, lack_of
 from replication.mends.shown_commit import commits
 
 from ..replication.topologies import SHAPES
@@ -46,28 +46,72 @@ def test_from_the_first_refusal_on_the_sync_position_stands_still() -> None:
     assert refused(None, 1000, WHY).judge(REACHED, 2).sync_lsn is None
 
 
+RO = 'could not extend file "base/5/t3_16384": Read-only file system'
+EUCLEAN = 'could not create file "base/5/t3_16384": Structure needs cleaning'
+READ_ONLY, UNCLEAN = (
+    "cannot extend a file: Read-only file system",
+    "cannot extend a file: Structure needs cleaning",
+)
+
+
 @pytest.mark.parametrize(
-    ("code", "lack"),
+    ("code", "source", "message", "fresh", "made"),
     [
-        ("53100", WHY),
-        ("58030", "cannot extend a file: input/output error"),
-        ("42501", None),
-        ("57P01", None),
+        ("53100", "md.c", 'could not extend file "x": No space left on device', WHY, WHY),
+        ("58030", "md.c", "x", *["cannot extend a file: input/output error"] * 2),
+        ("42501", "md.c", RO, READ_ONLY, READ_ONLY),  # planted: taken for a missing privilege
+        ("XX000", "md.c", EUCLEAN, UNCLEAN, UNCLEAN),
+        ("53000", "fd.c", "out of file descriptors: x", *["cannot extend a file: x"] * 2),
+        ("42501", "namespace.c", "permission denied to create temporary tables in database", None, None),
+        ("42501", "aclchk.c", "permission denied for function pg_logical_emit_message", None, None),
+        ("XX000", "relcache.c", "cache lookup failed", None, "cannot extend a file: cache lookup failed"),
+        ("42P01", "parse_relation.c", "relation does not exist", None, None),  # a person dropped it
+        ("25006", "utility.c", "cannot execute CREATE TABLE in a read-only transaction", None, None),
+        ("57014", "postgres.c", "canceling statement due to user request", None, None),
+        ("57P01", "postgres.c", "terminating connection", None, None),
     ],
 )
-def test_only_a_disk_is_to_blame_for_what_a_disk_refuses(code: str, lack: str | None) -> None:
-    error = psycopg2.OperationalError("could not extend file")
-    error.__setstate__({"pgcode": code})
-    assert lack_of(error) == lack
+def test_only_a_disk_is_to_blame_for_what_a_disk_refuses(
+    code: str, source: str, message: str, fresh: str | None, made: str | None
+) -> None:
+    """`fresh`: said to a session whose table has not been made; `made`: to one whose table was extended."""
+    assert lack(code, source, message, made=False) == fresh
+    assert lack(code, source, message, made=True) == made
 
 
-def test_what_is_no_word_of_the_server_is_no_lack() -> None:
-    assert lack_of(OSError("No space left on device")) is None
-    assert lack_of(psycopg2.OperationalError("No space left on device")) is None
+@pytest.mark.parametrize("made", [False, True])
+def test_what_is_no_word_of_the_server_is_no_lack(made: bool) -> None:
+    assert lack_of(OSError("No space left on device"), made=made) is None
+    assert lack_of(psycopg2.OperationalError("No space left on device"), made=made) is None
+
+
+LOGIN = 'connection to server at "10.0.0.9", port 5432 failed: FATAL:  '
+
+
+@pytest.mark.parametrize(
+    ("text", "lack"),
+    [
+        (
+            'could not open file "base/5/2601": Read-only file system',
+            "nobody can log in: Read-only file system",
+        ),
+        ('could not open file "global/1262": Input/output error', "nobody can log in: Input/output error"),
+        ("sorry, too many clients already", None),
+        ('database "x" does not exist', None),
+        ("the database system is starting up", None),
+    ],
+)
+def test_a_login_that_the_file_system_refuses(text: str, lack: str | None) -> None:
+    assert lack_at_login(psycopg2.OperationalError(LOGIN + text)) == lack
+    assert lack_at_login(OSError("Read-only file system")) is None  # ours
 
 
 SIZE = "160m"
 TABLES = "SELECT oid, relfilenode FROM pg_class WHERE relname = 'hanbat_room'"
+DATABASE = "SELECT oid::text FROM pg_database WHERE datname = current_database()"
+WHERE_IT_IS = (
+    "SELECT relnamespace::regnamespace || '.hanbat_room' FROM pg_class WHERE relname = 'hanbat_room'"
+)
 SESSIONS = """
 SELECT pid FROM pg_stat_activity WHERE query LIKE '%emit_message%' AND pid <> pg_backend_pid()
 """
@@ -204,17 +248,73 @@ def test_four_pages_are_asked_for(disk: Disk) -> None:
 
 
 @pytest.mark.postgres
-def test_without_the_privilege_the_commit_alone_is_tried(disk: Disk, config: Config) -> None:
+def test_without_the_privilege_the_commit_alone_is_tried(
+    disk: Disk, config: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Said once, shown all the while, and given up when the privilege is there again."""
     sql(disk.port, "DROP ROLE IF EXISTS poor", "CREATE ROLE poor LOGIN")
     sql(disk.port, "REVOKE TEMPORARY ON DATABASE postgres FROM PUBLIC")
     try:
         poor = dsn(config, disk.port).replace("user=hanbat_observer", "user=poor")
-        watched = Watched(SqlProbe(poor, monotonic_ms, Limits(commit_every_ms=100)))
+        limits = Limits(commit_every_ms=100, plain_ms=1000)
+        watched = Watched(SqlProbe(poor, monotonic_ms, limits))
         until_it_writes(watched)
-        assert watched.until(monotonic_ms() + 800).reach is Reach.REACHABLE
-        assert {one.detail.why for one in watched.probes} == {""}
+        assert watched.until(monotonic_ms() + 2500).reach is Reach.REACHABLE
+        assert {one.reach for one in watched.probes} == {Reach.REACHABLE}
+        assert any("only commits are tried" in one.detail.why for one in watched.probes[-5:])
+        assert len(caplog.records) == 1
     finally:
         sql(disk.port, "GRANT TEMPORARY ON DATABASE postgres TO PUBLIC")
+    end = monotonic_ms() + 3000
+    while (found := watched.probe.probe().detail).why or found.commit_ms is None:
+        assert monotonic_ms() < end, "the file is never tried again"
+        time.sleep(0.05)
+    assert "can be written to again" in caplog.text
+
+
+@pytest.mark.postgres
+def test_a_table_that_a_person_dropped_is_made_again(disk: Disk, config: Config) -> None:
+    watched = Watched(SqlProbe(dsn(config, disk.port), monotonic_ms, Limits(commit_every_ms=50)))
+    until_it_writes(watched)
+    sql(disk.port, f"DROP TABLE {asked_one(disk, WHERE_IT_IS)}")
+    watched.until(monotonic_ms() + 1000)
+    assert {one.reach for one in watched.probes} == {Reach.REACHABLE}
+    assert watched.probes[-1].detail.why == ""
+
+
+@pytest.mark.postgres
+def test_files_that_cannot_be_made_in_a_new_session(disk: Disk, config: Config) -> None:
+    """Planted: a file system refuses with the SQLSTATE of a missing privilege; the canary left files out."""
+    folder = disk.point / "data" / "base" / asked_one(disk, DATABASE)
+    folder.chmod(0o500)
+    try:
+        watched = Watched(SqlProbe(dsn(config, disk.port), monotonic_ms))
+        found = watched.until(monotonic_ms() + 4000, stop=Reach.UNREACHABLE)
+        assert (found.reach, found.detail.why) == (
+            Reach.UNREACHABLE, "cannot extend a file: Permission denied",
+        )  # fmt: skip
+    finally:
+        folder.chmod(0o700)
+    found = watched.until(monotonic_ms() + 3000, stop=Reach.REACHABLE)
+    assert (found.reach, found.detail.why) == (Reach.REACHABLE, "")
+
+
+@pytest.mark.postgres
+def test_a_file_that_cannot_be_extended_for_a_reason_without_a_code(
+    disk: Disk, config: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Planted: SQLSTATE XX000, as of a quota or a broken file system, was no refusal, and nobody was told."""
+    watched = Watched(SqlProbe(dsn(config, disk.port), monotonic_ms))
+    until_it_writes(watched)
+    for (pid,) in asked(disk, SESSIONS):
+        limit = ["prlimit", f"--pid={pid}", "--fsize=0:"]
+        subprocess.run(["runuser", "-u", "postgres", "--", *limit], check=True, timeout=20)
+    found = watched.until(monotonic_ms() + 4000, stop=Reach.UNREACHABLE)
+    assert (found.reach, found.detail.why) == (Reach.UNREACHABLE, "cannot extend a file: File too large")
+    watched.until(monotonic_ms() + 1000)
+    assert [one.getMessage() for one in caplog.records] == [
+        "primary at 127.0.0.1: cannot extend a file: File too large"
+    ]
 
 
 @pytest.mark.postgres
@@ -243,3 +343,8 @@ def asked(disk: Disk, query: str) -> set[tuple]:
     ):
         cursor.execute(query)
         return set(cursor.fetchall())
+
+
+def asked_one(disk: Disk, query: str) -> str:
+    ((one,),) = asked(disk, query)
+    return one

@@ -32,6 +32,7 @@ def test_what_happens_once_is_told_at_once(caplog: pytest.LogCaptureFixture) -> 
 def test_a_missing_proof_is_told_when_it_stays_away(caplog: pytest.LogCaptureFixture) -> None:
     moments = list(range(0, 10_000, 100))
     assert said(caplog, "no proof: x", moments) == [PATIENCE_MS, PATIENCE_MS + QUIET_MS]
+    assert said(caplog, "held: x", moments) == [PATIENCE_MS, PATIENCE_MS + QUIET_MS]
     assert said(caplog, "block period: x", moments) == [PATIENCE_MS, PATIENCE_MS + QUIET_MS]
 
 

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import contextlib
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
+import psycopg2
 import pytest
 
-from failover.figures import informed, with_ring
+from app.migrations.run import migrate
+from failover.figures import DATABASE, HOST_S, SQL_S, deadlines, informed, with_ring
 from failover.view import NotSeen, Prospect
+from replication import access
 
+from .probed_server import own_folder, primary, sql
 from .views import DCS, view
 
 BEHIND = Prospect("gg-db1", "dj-db1", False, 4096, None, 200)
@@ -48,6 +56,10 @@ class Leases:
 
 
 class Addresses:
+    """The configuration of the witness: it has no PostgreSQL of its own to ask."""
+
+    me = "sj-wt1"
+
     def __init__(self) -> None:
         self.addresses = {"gg-db1": "10.0.0.9"}
 
@@ -60,7 +72,10 @@ def told(dcs: Any, prospect: Prospect = BEHIND) -> Any:
         return {"primary": "dj-db1", "exposed_seconds": 3.2, "age_seconds": 0.1}
 
     seen = view(dcs=dcs, prospects=(prospect,))
-    return informed(seen, cast(Any, Addresses()), cast(Any, Leases()), ring, lambda: 3)
+    due = {("gg-db1",): 3}
+    return informed(
+        seen, cast(Any, Addresses()), cast(Any, Leases()), ring, lambda _, hosts: due[tuple(hosts)]
+    )
 
 
 def test_all_that_can_be_found_out() -> None:
@@ -73,3 +88,59 @@ def test_all_that_can_be_found_out() -> None:
 
 def test_a_dcs_that_was_not_seen_tells_nothing() -> None:
     assert told(NotSeen("no majority")).waiting.lease_left_ms is None
+
+
+def test_the_database_is_the_applications() -> None:
+    assert DATABASE == access.DATABASE
+
+
+@dataclass
+class Servers:
+    """A configuration in which each host has a port of this computer."""
+
+    ports: dict[str, int]
+
+    def dsn(self, host: str, database: str) -> str:
+        return f"host=127.0.0.1 port={self.ports[host]} dbname={database} user=watcher"
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[int]:
+    """A server with the application's schema, migrated with an observer's role that has no other right."""
+    with own_folder() as folder, primary(folder) as port:
+        sql(port, "CREATE ROLE procurement_app LOGIN", "CREATE ROLE watcher LOGIN")
+        sql(port, f"CREATE DATABASE {DATABASE}", f"REVOKE ALL ON DATABASE {DATABASE} FROM PUBLIC")
+        owner = f"host=127.0.0.1 port={port} user=hanbat_observer dbname={DATABASE}"
+        migrate(owner, service_role="procurement_app", operator_key=None, observer_role="watcher")
+        yield port
+
+
+@pytest.mark.postgres
+def test_the_deadlines_are_told_to_the_observers_own_role(served: int) -> None:
+    """Planted: psql was started as a role that nothing let in, and the deadlines were unknown for ever."""
+    assert deadlines(cast(Any, Servers({"gg-db1": served})), ["gg-db1"]) == 0
+
+
+@pytest.mark.postgres
+def test_it_sees_no_more_than_that(served: int) -> None:
+    connection = psycopg2.connect(Servers({"x": served}).dsn("x", DATABASE))
+    with contextlib.closing(connection), connection.cursor() as cursor:
+        for query in ("SELECT title FROM procurement.tender", "SELECT count(*) FROM procurement.party"):
+            with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+                cursor.execute(query)
+            connection.rollback()
+
+
+@pytest.mark.postgres
+def test_who_is_silent_or_refuses_is_passed_over(served: int) -> None:
+    with socket.socket() as mute, socket.socket() as closed:
+        mute.bind(("127.0.0.1", 0))
+        mute.listen(4)
+        closed.bind(("127.0.0.1", 0))
+        ports = {"mute": mute.getsockname()[1], "closed": closed.getsockname()[1], "gg-db1": served}
+        config = cast(Any, Servers(ports))
+        began = time.monotonic()
+        assert deadlines(config, ["closed", "mute", "gg-db1"]) == 0
+        assert time.monotonic() - began < HOST_S + 1
+        assert deadlines(config, ["mute", "mute", "mute", "mute", "gg-db1"]) is None
+        assert time.monotonic() - began < HOST_S + SQL_S + 2

@@ -17,6 +17,7 @@ from failover.transaction import OPERATION, decode
 from failover.view import (
     Approval,
     Config,
+    DcsState,
     Lock,
     Move,
     NotSeen,
@@ -166,7 +167,30 @@ def test_no_hold_else_an_operators_hold_would_be_ignored() -> None:
 
 
 def test_not_paused_else_maintenance_would_lose_its_primary() -> None:
-    stops_at("not_paused", view(dcs=replace(DCS, config=Config(SyncMode.ON, paused=True, revision=30))))
+    stops_at("not_paused", view(dcs=PAUSED))
+
+
+BY_KIM = "a hold is set by kim since 2026-11-29T09:00:00+00:00: the network"
+ASKED_TO_KEEP_STILL = replace(DCS, hold_revision=9, hold=BY_KIM)
+PAUSED = replace(DCS, config=Config(SyncMode.ON, paused=True, revision=30))
+
+
+@pytest.mark.parametrize(
+    ("dcs", "why"), [(ASKED_TO_KEEP_STILL, BY_KIM), (PAUSED, "Patroni is paused (maintenance)")]
+)
+def test_a_forgotten_hold_or_pause_calls_people_while_the_primary_is_missed(dcs: DcsState, why: str) -> None:
+    """Planted: both rows ended in nothing, and one line told of it."""
+    (told,) = plan(view(dcs=dcs)).commands
+    assert isinstance(told, Tell)
+    assert told.urgent
+    assert told.text.startswith(f"held: dj-db1 is missed; {why}; ")
+    assert "Patroni's lease" in told.text  # what is at stake
+    assert plan(view(CALM, dcs)).commands == ()
+
+
+def test_a_config_that_is_gone_is_no_pause() -> None:
+    decision = plan(view(dcs=replace(DCS, config=None)))
+    assert (decision.row.pos, decision.row.action) == (135, Action.REFUSE)
 
 
 # gg-db1 was primary before dj-db1, which is lost now: who follows is gg-db1.

@@ -10,7 +10,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from failover import hold_cli, patroni_keys
+from failover import hold, hold_cli, patroni_keys
 from failover.decided import DcsNotSeen
 from failover.hold_cli import HoldChanged, HoldSetAlready
 from failover.transaction import HOLD
@@ -71,7 +71,16 @@ def test_a_hold_is_set_shown_and_cleared(etcd: MemoryEtcd, person: Person) -> No
 
 def test_the_controllers_see_it(etcd: MemoryEtcd, person: Person) -> None:
     person.types("set", "--by", "kim")
-    assert cast(DcsState, patroni_keys.dcs_state(etcd.keys)).hold_revision == etcd.revision
+    seen = cast(DcsState, patroni_keys.dcs_state(etcd.keys))
+    assert seen.hold_revision == etcd.revision
+    assert person.types("show") == (Exit.DONE, seen.hold)
+
+
+def test_what_is_told_is_one_line_that_is_not_too_long() -> None:
+    """It goes into the journal and onto a screen."""
+    told = hold.told(hold.encode(hold.Asked("kim", "a\nb " + "c" * 999, "now")))
+    assert told.startswith("a hold is set by kim since now: a b ccc")
+    assert len(told) == hold.LONGEST
 
 
 def test_a_second_one_is_refused_with_the_name_of_the_first(etcd: MemoryEtcd, person: Person) -> None:

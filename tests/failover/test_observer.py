@@ -160,6 +160,16 @@ def test_edges_and_the_operations_age_are_published() -> None:
     assert pulse.operation == Remembered(40, 1200)
 
 
+def test_the_age_of_an_offer_is_published_while_it_stands() -> None:
+    clock = Clock()
+    sight = Sight(("dj-db1",), clock)
+    sight.take_offer(7, 700)
+    clock.now_ms = 500
+    assert sight.pulse("o", "daejeon", 1).offer == Remembered(7, 1200)
+    sight.take_offer(0, 500)
+    assert sight.pulse("o", "daejeon", 2).offer is None
+
+
 def test_the_members_of_the_dcs_are_published() -> None:
     clock = Clock()
     sight = Sight(("dj-db1",), clock, members=("dj-db1", "sj-wt1"))

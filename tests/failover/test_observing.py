@@ -126,6 +126,7 @@ PULSE_1 = Pulse(
     ),
     Remembered(40, 1200),
     (MemberSeen("dj-db1", UP, 9000, 300), MemberSeen("sj-wt1", GONE, 400, 100, "no leader")),
+    Remembered(43, 700),
 )
 
 
@@ -135,13 +136,13 @@ def test_a_pulse_comes_back_as_it_was() -> None:
 
 def test_a_pulse_of_an_observer_that_asks_no_edge_and_no_member_is_read_too() -> None:
     old = json.loads(encode(PULSE_1))
-    del old["edges"], old["operation"], old["members"]
+    del old["edges"], old["operation"], old["members"], old["offer"]
     for row in old["hosts"]:
         row.pop("patroni", None)
         row.pop("patroni_mute_ms", None)
         row.pop("primary_age_ms", None)
     found = decode(PULSE_1.observer, json.dumps(old))
-    assert (found.edges, found.operation, found.members) == ((), None, ())
+    assert (found.edges, found.operation, found.members, found.offer) == ((), None, (), None)
     assert found.hosts == PULSE_1.hosts
     assert found.details["dj-db1"] == Detail(primary_lsn=490, xid=900, commit_ms=3)
 

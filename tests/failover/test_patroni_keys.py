@@ -88,6 +88,7 @@ def test_our_own_keys() -> None:
     assert isinstance(found, DcsState)
     assert (found.operation, found.operation_revision) == (INTENT, 40)
     assert (found.hold_revision, found.failover_revision) == (41, 43)
+    assert found.hold == "a hold is set, not by this command: 'people'"
     assert found.approval == Approval("gg-db1", "dj-db1", 10, "kim", 42)
     assert found.signed_epoch == 10  # by number, not by text
     assert found.status == Status('{"optime":7}', 46)

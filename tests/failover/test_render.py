@@ -44,8 +44,19 @@ def test_disabled_leaves_nothing_behind(shape: str) -> None:
         assert "hanbat-failover" not in "".join(
             file.text for path, file in rendered.items() if "/systemd/" in path
         )
-        hba = rendered.get("/etc/hanbat/patroni.yml")
-        assert hba is None or "hanbat_observer" not in hba.text
+        for path in ("/etc/hanbat/patroni.yml", "/etc/hanbat/app-migrate.env"):
+            assert path not in rendered or "hanbat_observer" not in rendered[path].text
+
+
+def test_an_observer_may_ask_the_application_s_database() -> None:
+    """What `figures.deadlines` needs: a line that lets it in, and the migration that grants the rest."""
+    topology = SHAPES["reference"]
+    hba = files(topology, "dj-db1")["/etc/hanbat/patroni.yml"].text
+    assert "host postgres,procurement hanbat_observer 10.71.3.11/32" in hba
+    assert (
+        'APP_OBSERVER_ROLE="hanbat_observer"'
+        in files(topology, "gg-app1")["/etc/hanbat/app-migrate.env"].text
+    )
 
 
 def test_the_controller_reads_what_was_rendered(tmp_path: Path) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import socket
+import tempfile
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from failover import service_manager
 from failover.assembly import Assembly
 from failover.executor import Answer, Executor
 from failover.policy import Policy
-from failover.service import Controller, hands_over
+from failover.service import Controller, hands_over, run
 from failover.table import Action
 from failover.view import NotSeen, Phase, SyncSet, View
 
@@ -48,6 +52,30 @@ class Willing:
 
     def tell(self, text: str, *, urgent: bool) -> None:
         return
+
+
+def test_each_turn_tells_the_service_manager_that_it_came_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted: a controller that hung was left alone; half of a site's controllers decide nothing."""
+    turns = iter((False, False, True))
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(f"{folder}/notify")
+        monkeypatch.setenv("NOTIFY_SOCKET", f"{folder}/notify")
+        controller: Any = SimpleNamespace(turn=lambda: True, busy=False)
+        sight: Any = SimpleNamespace(wait_for_news=lambda limit_s: None, missed=tuple)
+        run(controller, sight, lambda: next(turns))
+        told = [manager.recv(99).decode() for _ in range(2)]
+    assert told == ["WATCHDOG=1", "WATCHDOG=1"]
+
+
+def test_a_service_manager_that_hangs_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted: the word waits for room in its queue."""
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(f"{folder}/notify")
+        monkeypatch.setenv("NOTIFY_SOCKET", f"{folder}/notify")
+        for _ in range(2000):
+            service_manager.alive()
+        assert manager.recv(99) == b"WATCHDOG=1"
+    service_manager.alive()  # it is gone
 
 
 UNPROVED = replace(DCS, sync=SyncSet("dj-db1", frozenset({"dj-db2"}), 21, "{}"))

@@ -11,14 +11,20 @@ from rich.console import Console
 from failover.handover import Pooler, PoolerState
 from failover.publication import Detail, EdgeSeen, EdgeState, MemberSeen, Pulse, Remembered
 from failover.status import HostRow, Overview, overview
-from failover.status_cli import screen
+from failover.status_cli import _seen, screen
 from failover.view import Config, DcsState, Move, NotSeen, Observation, Phase, Reach, SyncMode, SyncSet, View
 
 from .views import DCS, HOST_LOST, HOSTS, INTENT, SITE_LOST, gone, observation, primary, standby, view
 
+# As on real machines: an observer's name is its machine's.
 HEALTHY = tuple(
-    observation(site, primary("dj-db1", 500), standby("dj-db2", 500), standby("gg-db1", 500))
-    for site in ("daejeon", "gyeonggi", "sejong")
+    observation(site, primary("dj-db1", 500), standby("dj-db2", 500), standby("gg-db1", 500), name=name)
+    for name, site in (
+        ("dj-db2", "daejeon"),
+        ("gg-db1", "gyeonggi"),
+        ("sj-wt1", "sejong"),
+        ("dj-db1", "daejeon"),
+    )
 )
 DETAILS = {
     "dj-db1": Detail(primary_lsn=520, patroni="answers"),
@@ -50,6 +56,7 @@ def shown(
     poolers: dict[str, Pooler | None] = POOLERS,
     operation: Remembered | None = None,
     members: tuple[MemberSeen, ...] | None = None,
+    offer: Remembered | None = None,
     **changes: Any,
 ) -> Overview:
     made: View = view(observations, dcs, **changes)
@@ -63,6 +70,7 @@ def shown(
             edges,
             operation,
             etcd() if members is None else members,
+            offer,
         )
         for one in observations
     }
@@ -102,7 +110,29 @@ def test_who_is_not_in_the_sync_set_may_not_and_the_guard_is_named() -> None:
 def test_a_hold_keeps_all_from_it() -> None:
     found = shown(dcs=replace(DCS, hold_revision=5))
     assert [one.may_take_over for one in found.hosts] == ["", "no", "no"]
-    assert found.notes == ("a hold is set: controllers keep still",)
+    assert found.notes == ("a hold is set; the controllers keep still",)
+
+
+def test_a_hold_says_by_whom_and_since_when() -> None:
+    words = "a hold is set by kim since 2026-11-29T09:00:00+00:00: the network"
+    said = text(shown(dcs=replace(DCS, hold_revision=5, hold=words)))
+    assert f"! {words}; the controllers keep still" in said
+
+
+def test_an_offer_is_not_called_a_switchover_for_ever() -> None:
+    """Planted: 'a switchover is under way' of one that has stood for hours. Who is late asks the others."""
+    dcs = replace(DCS, failover_revision=7)
+    young = "an offer stands in /failover for at least 0.4 s: a switchover is under way, or was left behind"
+    assert shown(dcs=dcs, offer_age_ms=400).notes == (young,)
+    assert shown(dcs=dcs, offer_age_ms=400, offer=Remembered(6, 99_000)).notes == (young,)
+    (old,) = shown(dcs=dcs, offer_age_ms=400, offer=Remembered(7, 7_200_000)).notes
+    assert old.startswith("an offer stands in /failover for at least 2 h: left behind, or scheduled")
+
+
+def test_a_takeovers_own_offer_is_no_switchover() -> None:
+    operation = replace(INTENT, phase=Phase.TRANSACTED)
+    dcs = replace(DCS, failover_revision=40, operation=operation, operation_revision=40)
+    assert shown(dcs=dcs).notes == ()
 
 
 def test_an_offer_is_not_called_a_switchover_that_is_under_way() -> None:
@@ -128,8 +158,10 @@ def test_site_safe_is_yes_no_or_unknown(dcs: DcsState | NotSeen, safe: str) -> N
 
 
 def test_without_the_dcs_nothing_is_claimed() -> None:
-    found = shown(dcs=NotSeen("no majority"))
+    found = shown((), dcs=NotSeen("no majority"))
     assert found.primary is None
+    assert {colour(one) for one in found.hosts} == {("unknown", "yellow")}
+    assert {one["state"] for one in found.observers} == {"unknown"}
     assert {one.may_take_over for one in found.hosts} == {"unknown"}
     assert "THE DCS WAS NOT SEEN: no majority" in text(found)
 
@@ -138,6 +170,44 @@ def test_a_dcs_that_cannot_be_judged_says_what_to_do() -> None:
     found = shown(dcs=NotSeen("sites.yml does not name dj-db9", "name it there"))
     assert "THE CLUSTER CANNOT BE JUDGED: sites.yml does not name dj-db9" in text(found)
     assert "name it there" in text(found)
+
+
+def colour(one: HostRow) -> tuple[str, str]:
+    """How it is shown that a host is seen."""
+    found = _seen(one)
+    return found.plain, str(found.style)
+
+
+def test_without_observers_nothing_is_green() -> None:
+    """Planted: every host was seen by 0/0 sites, in green."""
+    found = shown(())
+    assert {colour(one) for one in found.hosts} == {("unknown", "yellow")}
+    assert "dj-db1, dj-db2, gg-db1: unknown from daejeon, gyeonggi, sejong" in text(found)
+    assert "observers: dj-db1 gone  dj-db2 gone  gg-db1 gone  sj-wt1 gone" in text(found)
+
+
+def test_a_site_without_an_observer_is_counted() -> None:
+    """Planted: without the witness's observer all was well from 2/2 sites; nothing said that it is gone."""
+    found = shown(tuple(one for one in HEALTHY if one.site != "sejong"))
+    assert {colour(one) for one in found.hosts} == {("2/3", "yellow")}
+    assert row(found, "gg-db1").reach["sejong"] is Reach.UNKNOWN
+    said = text(found)
+    assert "sj-wt1 gone" in said
+    assert "edge daejeon: commits from 2/3 sites" in said
+    assert "DCS member gg-db1 (gyeonggi): healthy from 2/3 sites" in said
+    assert {colour(one) for one in shown().hosts} == {("3/3", "green")}
+
+
+def test_who_is_silent_under_a_living_lease_is_not_gone() -> None:
+    late = tuple(replace(one, age_ms=5000) if one.site == "sejong" else one for one in HEALTHY)
+    assert "sj-wt1 silent 5.0 s" in text(shown(late))
+
+
+def test_why_a_primary_that_answers_is_doubted() -> None:
+    why = "cannot extend a file: Read-only file system"
+    found = shown(details=DETAILS | {"dj-db1": replace(DETAILS["dj-db1"], why=why)})
+    assert row(found, "dj-db1").why == why
+    assert f"dj-db1: {why}" in text(found)
 
 
 def test_a_silent_host_has_no_figures_and_a_reason() -> None:
@@ -180,9 +250,9 @@ def test_a_lost_host_says_from_where_and_it_fits_in_eighty_columns() -> None:
 
 def test_a_healthy_screen_fits_a_small_terminal() -> None:
     """Four observers, as in the reference shape; each line ends where it should."""
-    four = (*HEALTHY, observation("daejeon", *HEALTHY[0].hosts, name="daejeon/2"))
-    lines = text(shown(four), width=80).splitlines()
+    lines = text(shown(), width=80).splitlines()
     assert len(lines) <= 24
+    assert "observers: dj-db1 0.1 s  dj-db2 0.1 s  gg-db1 0.1 s  sj-wt1 0.1 s" in lines
     assert "edge daejeon: commits from 3/3 sites, 12 ms, 0.4 s ago" in lines
     assert "DCS member sj-wt1 (sejong): healthy from 3/3 sites, 0.4 s ago" in lines
     assert "poolers open to dj-db1: dj-app1, dj-app2, gg-app1 (at most 4 s old)" in lines
@@ -254,7 +324,7 @@ def test_the_same_reason_is_said_once() -> None:
 def test_a_standby_is_not_behind_by_what_was_written_between_two_probes() -> None:
     def may(received: int) -> str:
         seen = (primary("dj-db1", 84_000_000), standby("dj-db2", received), standby("gg-db1", received))
-        everywhere = tuple(observation(one.site, *seen) for one in HEALTHY)
+        everywhere = tuple(observation(one.site, *seen, name=one.observer) for one in HEALTHY)
         return row(shown(everywhere), "dj-db2").may_take_over
 
     assert may(84_000_000 - 328) == "yes"
