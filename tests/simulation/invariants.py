@@ -79,7 +79,7 @@ class Invariants:
     promotions: int = 0
     signatures: int = 0
     signed_away: int = 0  # acknowledged commits that a person signed for
-    offered: str = ""  # to whom the last takeover gave the lock, since the last promotion
+    offered: str = ""  # to whom the last takeover, or a person, gave the lock, since the last promotion
     asked_for: tuple[str, int] = ("", 0)  # whom a person's switchover names, and until when that is his word
     intended_held: bool = False  # the lock was held when the intent was written
     starting_until: int = 0  # all has just been started, or is just restarted: nothing has to move
@@ -144,8 +144,11 @@ class Invariants:
     # --- takeovers -------------------------------------------------------------------------------
 
     def changed(self, events: tuple[Event, ...]) -> None:
-        """Note who has the lock."""
-        self.held |= {event.value for event in events if event.key == LEADER and event.value is not None}
+        """Note who has the lock. Who takes it on a person's word was offered it, however late he promotes."""
+        taken = {event.value for event in events if event.key == LEADER and event.value is not None}
+        self.held |= taken
+        if self.asked_for[0] in taken and self.engine.now < self.asked_for[1]:
+            self.offered = self.asked_for[0]
 
     def before_commit(self, transaction: Transaction, who: str) -> None:
         """Judge each of our transactions just before it is applied."""
