@@ -131,6 +131,22 @@ def test_a_refusal_leaves_nothing_of_its_work(database, server):
     assert server.sql("SELECT 1 FROM procurement.canary WHERE stream = 'refused'") == []
 
 
+def test_a_request_and_its_rows_have_one_number(database, server):
+    """By it the salvage finds what belongs together (`replication/salvage/compare.py`)."""
+    body = NewInstitution(name="one number", key="another-key-of-thirty-two-characters")
+
+    def work(tx):
+        insert("one-number")(tx)
+        return add_institution(tx, Party(0, "operator", "operator"), {}, body, "r2")
+
+    database.write(work)
+    found = server.sql(
+        "SELECT c.xmin = p.xmin FROM procurement.canary c, procurement.party p"
+        " WHERE c.stream = 'one-number' AND p.name = 'one number'"
+    )
+    assert found == [(True,)]
+
+
 @pytest.mark.parametrize("way", ["write", "read"])
 def test_a_refusal_is_confirmed_by_the_session_that_saw_its_reason(database, server, way):
     """Should it be lost in between, the next one decides anew: it may be on another primary."""

@@ -135,12 +135,6 @@ def test_a_takeovers_own_offer_is_no_switchover() -> None:
     assert shown(dcs=dcs).notes == ()
 
 
-def test_an_offer_is_not_called_a_switchover_that_is_under_way() -> None:
-    """Planted: one that nobody had acted on for hours was."""
-    (note,) = shown(dcs=replace(DCS, failover_revision=33)).notes
-    assert "or one that has come to nothing" in note
-
-
 @pytest.mark.parametrize(
     ("dcs", "safe"),
     [
