@@ -128,9 +128,10 @@ class Expect:
     not_asked: tuple[str, ...] = ()  # checks of the audit that this fault makes meaningless
 
 
-# A client's time-out (`LoadPlan.request_timeout_s`) and its pause before it asks another edge (Retry-After).
-ASKED_IN_VAIN_S = 3.0
-TRIES_S = 4 * ASKED_IN_VAIN_S  # while a line goes on being bad, several tries may find it so
+# A client's time-out (`LoadPlan.request_timeout_s`) and its pause before it asks the next edge (Retry-After).
+TRY_S = 3.0
+ASKED_IN_VAIN_S = 2 * TRY_S  # it takes the edges in turn, and may meet the one without a way in so often
+TRIES_S = 4 * TRY_S  # while a line goes on being bad, several tries may find it so
 
 
 def wait_limit_s(expect: Expect) -> float:
