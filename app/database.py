@@ -24,6 +24,7 @@ Rules (design.md §5, Traps), each kept here and nowhere else:
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -44,6 +45,7 @@ Parameters = Sequence[Any] | Mapping[str, Any] | None
 TRIES = 4
 """How often a transaction is run when the server rolled it back by itself (40001, 40P01)."""
 PAUSE_S = 0.05
+LONGEST_PAUSE_S = 0.5
 """Between two tries while the database is away."""
 ROLLED_BACK = ("40001", "40P01")
 REFUSED_CLASSES = ("08", "53", "55", "57", "58", "3D", "28")
@@ -210,10 +212,11 @@ class Database:
         """While nothing was written, try again for a moment: a takeover is over in seconds.
 
         A client that waits is served as soon as there is a primary; one that is sent away comes back
-        when its Retry-After is over, and what was lost then is a second.
+        when its Retry-After is over, and what was lost then is a second. Where the database can be read and
+        takes nothing (a full disk), each try waits longer than the one before: it has enough to refuse.
         """
         end = time.monotonic() + self._settings.patience_s
-        while True:
+        for tries in itertools.count():
             try:
                 return self._attempt(work, barrier)
             except RolledBack:
@@ -221,6 +224,9 @@ class Database:
             except NotWritten:
                 if not self._comes_back(end):
                     raise
+                pause_s = min(PAUSE_S * 2**tries, LONGEST_PAUSE_S) if tries else 0.0
+                time.sleep(max(0.0, min(pause_s, end - time.monotonic())))
+        raise AssertionError("unreachable")
 
     def _comes_back(self, end: float) -> bool:
         """Waits until the database can be written, at most until `end`; whether it is worth another try.

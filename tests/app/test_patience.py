@@ -72,3 +72,29 @@ def test_when_the_scout_gives_up_another_one_looks():
         with pytest.raises(NotWritten):
             impatient.result(timeout=10)
         assert patient.result(timeout=10) == 2
+
+
+class Full(Away):
+    """It can be read, so the scout says that it is back; it takes nothing."""
+
+    def _attempt(self, work, barrier):
+        if work.__name__ == "write_it":
+            with self._count:
+                self.knocks += 1
+            raise NotWritten("could not extend a file: no space left on device")
+        return work(self)
+
+
+def test_a_database_that_takes_nothing_is_not_asked_again_and_again():
+    """Seen in the drill `disk-full`: some hundred refusals a second, on the host whose disk is full."""
+
+    def write_it(tx):
+        raise AssertionError("never")
+
+    full = Full(settings(1.0), 0.0)
+    with ThreadPoolExecutor(4) as pool:
+        waits = [pool.submit(full.write, write_it) for _ in range(4)]
+        for one in waits:
+            with pytest.raises(NotWritten):
+                one.result(timeout=10)
+    assert full.knocks <= 4 * 7  # at once, after 0.05 s, and 0.1, 0.2, 0.4 s later; without a pause: hundreds
