@@ -271,7 +271,8 @@ def _conclude(drill: Drill, ending: Ending, started: str) -> dict[str, Any]:
         candidates,
         frozenset({drill.home.name}),
     )
-    held = site_loss_checks.judge(drill, attempts, probes)
+    # A drill that was broken off did not see what it had to hold.
+    held = () if ending.broken_off else site_loss_checks.judge(drill, attempts, probes)
     known = replace(
         known_of(drill, measured, ending.service_failure, ending.broken_off),
         broken=matrix_checks.reasons(held, CheckVerdict.FAILED),
