@@ -243,9 +243,7 @@ def unprotected_recorded(facts: Facts, wanted: Wanted) -> Held | None:
 
 def whole_again(facts: Facts, wanted: Wanted) -> Held:
     """After the heal all machines are whole again by themselves."""
-    return _held(
-        "whole_again", facts.whole, "every standby in the sync set", "whole" if facts.whole else "not whole"
-    )
+    return _held("whole_again", facts.whole, "sync set, etcd, edges", "whole" if facts.whole else "not whole")
 
 
 def reasons(held: Iterable[Held], verdict: CheckVerdict) -> tuple[str, ...]:
