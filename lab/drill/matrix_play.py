@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 
-from hanbat.errors import HanbatError
 from lab.drill import matrix, rest, sight
 from lab.drill.breaker import Breaker
 from lab.drill.cast import cast_of
@@ -16,7 +14,7 @@ from lab.drill.errors import NotSteady, ServiceFailed
 from lab.drill.handover import hand_over, has_hanbat_switchover
 from lab.drill.insiders import clients_inside
 from lab.drill.matrix import Expect, MatrixScenario
-from lab.drill.snapshot import psql
+from lab.drill.snapshot import accepts_writes
 from lab.drill.stages import (
     SETTLE_S,
     canaries,
@@ -30,7 +28,6 @@ from lab.drill.stages import (
 )
 from lab.drill.streams import canary_stream
 
-ASK_S = 3.0
 LIFE_S = 30.0  # within this a life of a tender ends, once the service is whole
 NOT_AT_HOME = "it was not at home before the drill"
 
@@ -199,17 +196,8 @@ def asked(drill: Drill) -> str | None:
 
     For when neither etcd nor Patroni says anything: it is asked inside the machine.
     """
-
-    def writable(host: str) -> bool:
-        try:
-            answer = psql(drill.lab, host, "select pg_is_in_recovery();\n", ASK_S)
-        except HanbatError:
-            return False
-        return answer == "f"
-
-    hosts = sorted(db_hosts(drill))
-    with ThreadPoolExecutor(len(hosts)) as pool:
-        found = [host for host, yes in zip(hosts, pool.map(writable, hosts), strict=True) if yes]
+    told = accepts_writes(drill.lab, sorted(db_hosts(drill)))
+    found = [host for host, yes in told.items() if yes]
     return found[0] if len(found) == 1 else None
 
 
