@@ -98,7 +98,6 @@ class Expect:
     `outage_s`: the longest a client stream with a way in may be without an acknowledgement, fault to heal.
     `wait_s`: the longest a single client may wait for one operation, its own time-outs and tries counted in.
     Without a word `outage_s`, and ASKED_IN_VAIN_S more where an edge has no way in.
-    `fails_later`: requests that may fail under the fault once the service is back.
     `outage_expected`: nobody is served before the heal; then `return_s` is the limit after it.
     `no_way_in`: roles of sites whose edge leads nowhere while the fault lasts; `way_back_s` after the heal
     it counts again at the latest (`matrix_edges`).
@@ -108,7 +107,6 @@ class Expect:
     takeovers: tuple[int, int] = (0, 0)
     outage_s: float = 5.0
     wait_s: float | None = None
-    fails_later: int = 0
     outage_expected: bool = False
     return_s: float = 60.0
     hold_s: float = 5.0
